@@ -1,0 +1,182 @@
+package space
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Bounds of definitions and entries. They are part of the state machine: a
+// command beyond them is refused by every replica alike.
+const (
+	MaxKeyBytes     = 1024    // a key has 1 to MaxKeyBytes bytes
+	MaxValueBytes   = 1 << 20 // records are rewritten whole, so a value stays small
+	MaxNameBytes    = 128     // the name of a space, an index, a field or a sink
+	MaxIndexes      = 16      // indexes of one space; each costs a tree insert per write
+	MaxIndexFields  = 8       // fields of one compound index
+	MaxSpaces       = 4096    // spaces of a grid
+	MaxSinks        = 16      // sinks of a grid
+	MaxOps          = 4096    // operations of one command
+	MaxCommandBytes = 8 << 20 // one encoded command
+)
+
+// DefaultScanLimit is the number of entries a template without a usable index
+// may examine in one partition when the definition does not say otherwise.
+const DefaultScanLimit = 10_000
+
+// Shape says what the entries of a space look like.
+type Shape uint8
+
+// The shapes of a space.
+const (
+	ShapeAny    Shape = iota // each entry is either bytes or fields, as its Kind says
+	ShapeFields              // every entry is a msgpack map of named fields
+	ShapeBytes               // every entry is opaque bytes
+)
+
+// String returns the word used in listings and in JSON.
+func (s Shape) String() string {
+	switch s {
+	case ShapeAny:
+		return "any"
+	case ShapeFields:
+		return "fields"
+	case ShapeBytes:
+		return "bytes"
+	}
+	return fmt.Sprintf("shape(%d)", uint8(s))
+}
+
+// ParseShape reads the word that String writes.
+func ParseShape(s string) (Shape, error) {
+	for _, x := range []Shape{ShapeAny, ShapeFields, ShapeBytes} {
+		if s == x.String() {
+			return x, nil
+		}
+	}
+	return 0, &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown shape %q", s), Hint: "use any, fields or bytes"}
+}
+
+// Kind says how the value of one entry is to be read.
+type Kind uint8
+
+// The kinds of a value.
+const (
+	KindBytes  Kind = iota // opaque bytes
+	KindFields             // a canonical msgpack map whose keys are strings
+)
+
+// Definition is what a grid knows of a space. It reaches partitions by command,
+// so that every replica works under the same definition.
+type Definition struct {
+	ID    ID
+	Name  string
+	Shape Shape
+	// Key names the field that clients take an entry's key from when they
+	// write an entry without one. Empty: keys are given or generated. The
+	// state machine itself does not look at it.
+	Key string
+	// Indexes are hash indexes over one field or several.
+	Indexes []Index
+	// Lease is granted when a write asks for none. 0 is forever.
+	Lease time.Duration
+	// ScanLimit bounds what a template without a usable index may examine in
+	// one partition. 0 is DefaultScanLimit, negative is no limit.
+	ScanLimit int
+}
+
+// Index is a hash index: it finds the entries that have given values in all of
+// Fields. An entry that lacks one of the fields is not in the index.
+type Index struct {
+	Name   string
+	Fields []string
+}
+
+// Sink is a place that wants every change, as the partitions know it.
+type Sink struct {
+	ID   SinkID
+	Name string
+	// Required sinks hold the changelog: nothing is trimmed before they have it.
+	Required bool
+}
+
+// SinkID names a sink inside a grid; it is never reused.
+type SinkID uint16
+
+// StoreSink is the embedded store that every replica feeds by itself.
+const StoreSink SinkID = 1
+
+// Validate reports what is wrong with d, or nil.
+func (d *Definition) Validate() error {
+	bad := func(format string, args ...any) error {
+		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("space %q: ", d.Name) + fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case d.Name == "" || len(d.Name) > MaxNameBytes:
+		return bad("a name has 1 to %d bytes", MaxNameBytes)
+	case !nameOK(d.Name):
+		return bad("a name has letters, digits, '_', '-', '.' only and begins with a letter or digit")
+	case d.Shape > ShapeBytes:
+		return bad("unknown shape %d", d.Shape)
+	case d.Lease < 0:
+		return bad("the lease must not be negative")
+	case len(d.Indexes) > MaxIndexes:
+		return bad("at most %d indexes", MaxIndexes)
+	case len(d.Key) > MaxNameBytes:
+		return bad("the key field's name has at most %d bytes", MaxNameBytes)
+	case d.Shape == ShapeBytes && (len(d.Indexes) > 0 || d.Key != ""):
+		return bad("a space of opaque bytes has no fields to index or take keys from")
+	}
+	for i, x := range d.Indexes {
+		if x.Name == "" || len(x.Name) > MaxNameBytes || !nameOK(x.Name) {
+			return bad("index %d needs a name of letters and digits", i+1)
+		}
+		if len(x.Fields) == 0 || len(x.Fields) > MaxIndexFields {
+			return bad("index %q has 1 to %d fields", x.Name, MaxIndexFields)
+		}
+		for j, f := range x.Fields {
+			if f == "" || len(f) > MaxNameBytes || slices.Contains(x.Fields[:j], f) {
+				return bad("index %q: field names are not empty, not longer than %d bytes and not repeated", x.Name, MaxNameBytes)
+			}
+		}
+		for _, y := range d.Indexes[:i] {
+			if y.Name == x.Name {
+				return bad("two indexes are named %q", x.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// Clone returns a copy that shares nothing with d.
+func (d *Definition) Clone() Definition {
+	c := *d
+	c.Indexes = make([]Index, len(d.Indexes))
+	for i, x := range d.Indexes {
+		c.Indexes[i] = Index{Name: x.Name, Fields: slices.Clone(x.Fields)}
+	}
+	return c
+}
+
+func (d *Definition) scanLimit() int {
+	switch {
+	case d.ScanLimit == 0:
+		return DefaultScanLimit
+	case d.ScanLimit < 0:
+		return int(^uint(0) >> 1)
+	}
+	return d.ScanLimit
+}
+
+func nameOK(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '_' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,40 @@
+// Package space is the noun of Spacegrid: the state of one partition as a pure
+// state machine. It starts no goroutine, reads no clock, does no I/O and takes
+// no lock; time, identities and definitions arrive inside commands.
+//
+// A reader meets five things:
+//
+//   - [Partition]: all that one partition holds. [Partition.Apply] is the only
+//     way to change it; [Partition.Get] reads one entry beside a running Apply.
+//   - [Command] and [Op]: what is asked. A command is a list of operations on
+//     one partition that take effect together or not at all.
+//   - [Reply] and [Result]: what came of it, one result for each operation.
+//   - [Change]: what happened, numbered by [Seq] without gaps, kept in the
+//     [Changelog] until everybody who must have it has it.
+//   - [Image]: the whole partition as one exportable value, cut without
+//     stopping the writer.
+//
+// # Promises
+//
+// Pure: the result of Apply and the state after it depend on the state before
+// it and on the command alone. Two partitions that applied the same commands
+// have equal digests, also when one of them went through an export on the way.
+//
+// Numbered: every change of visible content gets the next Seq, over all spaces
+// of the partition. An entry's version is the Seq that made it.
+//
+// Once: a command carries its session, its sequence number and a deadline on
+// the partition's clock. A repeated command gets its first answer again. A
+// command past its deadline, or made for another history, is refused.
+//
+// Together: the operations of a command are validated first and installed
+// afterwards; nobody who reads under [Partition.View] sees half of them.
+//
+// Leases end by being applied: an entry is gone once a command stamped at or
+// past its deadline has been applied, and not before.
+//
+// # What it does not do
+//
+// It does not agree with anybody (grid/replica), does not know who holds which
+// partition (grid/cluster), and does not write to a store (datapump, writer).
+package space
