@@ -1,0 +1,434 @@
+package space
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+)
+
+const (
+	// maxExpirePerCommand bounds how many due entries one command removes beyond
+	// those it touches. The rest are invisible already and go with the next ones.
+	maxExpirePerCommand = 256
+	// maxReplyBytes bounds the entries of one reply: a take or read of many stops
+	// early rather than exceed it.
+	maxReplyBytes = 4 << 20
+)
+
+// Apply runs a command that the leader has stamped with its time on the
+// partition's clock, and returns the encoded [Reply], which is the caller's to
+// keep but not to change. Apply never fails and never blocks: what cannot be
+// done is said in the reply. One goroutine at a time.
+//
+// The steps are those of the package comment: a repeat is answered from the
+// table; leases that are due end; every operation is prepared against the state
+// and the operations before it; then, if nothing aborts the command, all that
+// was prepared is installed, one change for each entry touched.
+func (p *Partition) Apply(now Time, c *Command) []byte {
+	p.clock = max(p.clock, now)
+	if c.Session != 0 {
+		if c.History != p.history {
+			return p.refuse(CodeHistory)
+		}
+		kept, code := p.sessions.lookup(c, p.clock)
+		if kept != nil {
+			return kept
+		}
+		if code != OK {
+			return p.refuse(code)
+		}
+		p.sessions.settle(c)
+	}
+	p.busy.Add(1)
+	p.expire(maxExpirePerCommand)
+	var reply Reply
+	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
+		reply = p.applySystem(c)
+	} else {
+		reply = p.applyOps(c)
+	}
+	p.log.publish()
+	p.busy.Add(1)
+	p.prep.reply = reply.Append(p.prep.reply[:0])
+	p.prep.reset()
+	if c.Session != 0 {
+		return p.sessions.keep(c, p.prep.reply)
+	}
+	return slices.Clone(p.prep.reply)
+}
+
+// ApplyBytes decodes a command and applies it. A command that does not decode is
+// refused with its reason; nothing but the clock changes.
+func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
+	if err := DecodeCommand(&p.prep.command, b); err != nil {
+		p.clock = max(p.clock, now)
+		return p.refuse(err.(*Error).Code)
+	}
+	return p.Apply(now, &p.prep.command)
+}
+
+// refuse answers a command that has no effect and whose answer is not kept.
+func (p *Partition) refuse(code Code) []byte {
+	r := p.reply(code)
+	return r.Append(nil)
+}
+
+func (p *Partition) reply(code Code) Reply {
+	return Reply{Code: code, Failed: -1, Clock: p.clock, Seq: p.seq, Epoch: p.epoch}
+}
+
+func (p *Partition) applyOps(c *Command) Reply {
+	code, failed := p.prepare(c)
+	if code == OK {
+		p.install()
+	} else {
+		p.prep.discard(failed)
+	}
+	r := p.reply(code)
+	r.Failed = failed
+	r.Results = p.prep.results
+	return r
+}
+
+// prepare works out what every operation does, without doing it. It returns OK,
+// or CodeAborted and the operation that failed.
+func (p *Partition) prepare(c *Command) (Code, int) {
+	for i := range c.Ops {
+		p.prep.results = append(p.prep.results, Result{})
+		p.prep.made = append(p.prep.made, -1)
+		code := p.prepareOp(&c.Ops[i], i)
+		p.prep.results[i].Code = code
+		if code != OK && !c.Independent {
+			return CodeAborted, i
+		}
+	}
+	return OK, -1
+}
+
+func (p *Partition) prepareOp(o *Op, i int) Code {
+	sp := p.space(o.Space)
+	if sp == nil {
+		return CodeNoSpace
+	}
+	switch o.Code {
+	case OpWrite:
+		return p.prepareWrite(sp, o, i)
+	case OpTake:
+		return p.prepareTake(sp, o, i)
+	case OpTakeMatch, OpReadMatch:
+		return p.prepareMatch(sp, o, i)
+	case OpChange:
+		return p.prepareChange(sp, o, i)
+	case OpRenew:
+		return p.prepareRenew(sp, o, i)
+	case OpCheck, OpRead:
+		return p.prepareRead(sp, o, i)
+	case OpClear:
+		return p.prepareClear(sp, o, i)
+	}
+	return CodeInvalid
+}
+
+func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
+	if code := checkValue(&sp.def, o.Kind, len(o.Value)); code != OK {
+		return code
+	}
+	deadline, code := p.grant(sp, o.Lease)
+	if code != OK {
+		return code
+	}
+	e, n, code := p.touch(sp, o.Key)
+	switch {
+	case code != OK:
+		return code
+	case o.Mode == ModeInsert && e.exists:
+		return CodeExists
+	case o.Mode == ModeUpdate && !e.exists:
+		return CodeNotFound
+	case o.Match != 0 && !e.is(o.Match):
+		return CodeConflict
+	}
+	if o.Flags&FlagReturn != 0 && e.exists {
+		p.prep.results[i].Entries = p.prep.list(e.entry)
+	}
+	if o.Flags&FlagKeepLease == 0 || !e.exists {
+		e.entry.Deadline = deadline
+	}
+	e.write(o.Kind, o.Value)
+	p.prep.made[i] = n
+	return OK
+}
+
+func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
+	e, _, code := p.touch(sp, o.Key)
+	switch {
+	case code != OK:
+		return code
+	case !e.exists:
+		return CodeNotFound
+	case o.Match != 0 && !e.is(o.Match):
+		return CodeConflict
+	}
+	if o.Flags&FlagReturn == 0 {
+		e.remove(Deleted)
+		return OK
+	}
+	p.prep.results[i].Entries = p.prep.list(e.entry)
+	e.remove(Taken)
+	return OK
+}
+
+// prepareMatch finds the first entries that match, taking into account what the
+// operations before it prepared, and takes them if asked.
+func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
+	t, code := parseTemplate(o.Template)
+	if code != OK {
+		return code
+	}
+	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	if code != OK {
+		return code
+	}
+	if len(found) == 0 {
+		return CodeNotFound
+	}
+	p.prep.results[i].Entries = found
+	if o.Code == OpReadMatch {
+		return OK
+	}
+	for j := range found {
+		e, _, code := p.touch(sp, found[j].Key)
+		if code != OK {
+			panic("space: an entry that matched cannot be touched")
+		}
+		e.remove(Taken)
+	}
+	return OK
+}
+
+// find returns copies of at most limit entries that match: stored ones by order,
+// then those that this command has prepared to add.
+func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]Entry, Code) {
+	var found []Entry
+	size := 0
+	add := func(e Entry) bool {
+		found = append(found, e)
+		size += len(e.Key) + len(e.Value)
+		return len(found) < limit && size < maxReplyBytes
+	}
+	more := true
+	code := sp.match(t, 0, allowScan, func(r arena.Record) bool {
+		if p.gone(r) {
+			return true
+		}
+		e := entryOf(r)
+		if x := p.prep.find(sp, e.Key); x != nil {
+			if !x.exists || !t.matches(x.entry.Kind, x.entry.Value) {
+				return true
+			}
+			e = x.entry
+		}
+		more = add(e)
+		return more
+	})
+	if code != OK && more {
+		return nil, code
+	}
+	for j := range p.prep.effects {
+		x := &p.prep.effects[j]
+		// An entry whose new value matches though its stored one does not is
+		// found here, after the others: its place in the order would need a
+		// merge, which a command that changes and searches at once can do without.
+		if !more || x.space != sp || !x.exists || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
+			continue
+		}
+		if x.existed && t.matches(Kind(x.old.Kind()), x.old.Value()) {
+			continue
+		}
+		more = add(x.entry)
+	}
+	return found, OK
+}
+
+func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
+	e, n, code := p.touch(sp, o.Key)
+	switch {
+	case code != OK:
+		return code
+	case !e.exists && o.Flags&FlagCreate == 0:
+		return CodeNotFound
+	case o.Match != 0 && !e.is(o.Match):
+		return CodeConflict
+	}
+	kind, value := e.entry.Kind, e.entry.Value
+	if !e.exists {
+		kind, value = o.Kind, emptyValue(o.Kind)
+	}
+	changed, count, code := p.prep.mutate(kind, value, o.Mutations)
+	if code == OK {
+		code = checkValue(&sp.def, kind, len(changed))
+	}
+	if code != OK {
+		return code
+	}
+	if !e.exists {
+		if e.entry.Deadline, code = p.grant(sp, o.Lease); code != OK {
+			return code
+		}
+	}
+	e.write(kind, changed)
+	p.prep.results[i].Count = count
+	if o.Flags&FlagReturn != 0 {
+		p.prep.results[i].Entries = p.prep.list(e.entry)
+	}
+	p.prep.made[i] = n
+	return OK
+}
+
+func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
+	deadline, code := p.grant(sp, o.Lease)
+	if code != OK {
+		return code
+	}
+	e, n, code := p.touch(sp, o.Key)
+	switch {
+	case code != OK:
+		return code
+	case !e.exists:
+		return CodeNotFound
+	case o.Match != 0 && !e.is(o.Match):
+		return CodeConflict
+	}
+	e.entry.Deadline = deadline
+	e.dirty = true
+	p.prep.made[i] = n
+	return OK
+}
+
+func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
+	e, n, code := p.touch(sp, o.Key)
+	switch {
+	case code != OK:
+		return code
+	case o.Code == OpCheck && o.Match == 0 && e.exists, o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
+		return CodeConflict
+	case o.Code == OpRead && !e.exists:
+		return CodeNotFound
+	}
+	p.prep.results[i].Version = e.version()
+	p.prep.made[i] = n
+	if o.Code == OpRead {
+		p.prep.results[i].Entries = p.prep.list(e.entry)
+	}
+	return OK
+}
+
+func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
+	found, code := p.find(sp, template{}, max(o.Limit, 1), true)
+	if code != OK {
+		return code
+	}
+	for j := range found {
+		e, _, code := p.touch(sp, found[j].Key)
+		if code != OK {
+			panic("space: an entry that was found cannot be touched")
+		}
+		e.remove(Cleared)
+	}
+	p.prep.results[i].Count = len(found)
+	return OK
+}
+
+// grant returns the deadline that a requested lease gets.
+func (p *Partition) grant(sp *entries, lease time.Duration) (Time, Code) {
+	if lease == 0 {
+		lease = sp.def.Lease
+	}
+	switch {
+	case lease == Forever || lease == 0:
+		return Never, OK
+	case lease < 0:
+		return 0, CodeInvalid
+	}
+	return p.clock.Add(lease), OK
+}
+
+// install puts everything prepared in force, one change for each entry that
+// differs from before.
+func (p *Partition) install() {
+	left := 0
+	for j := range p.prep.effects {
+		if p.prep.effects[j].real() {
+			left++
+		}
+	}
+	for j := range p.prep.effects {
+		x := &p.prep.effects[j]
+		if !x.real() {
+			continue
+		}
+		left--
+		p.seq++
+		ch := Change{
+			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
+			At: p.clock, More: left, Order: x.entry.Order,
+		}
+		if x.exists {
+			x.entry.Version = p.seq
+			ch.Op = Updated
+			if !x.existed {
+				ch.Op = Written
+				x.entry.Order = x.space.nextOrder
+			}
+			ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
+			x.space.put(&x.entry, x.old, x.existed)
+		} else {
+			ch.Op, ch.Cause = Removed, x.cause
+			x.space.remove(x.old)
+		}
+		p.log.append(&ch)
+	}
+	p.prep.settle()
+}
+
+// expire removes entries whose lease has ended, in the order of space, deadline
+// and order, at most limit of them.
+func (p *Partition) expire(limit int) {
+	spaces := *p.spaces.Load()
+	due := false
+	for _, sp := range spaces {
+		if d, _, ok := sp.leases.Min(); ok && Time(d) <= p.clock {
+			due = true
+			break
+		}
+	}
+	if !due {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(spaces)) {
+		sp := spaces[id]
+		for limit > 0 {
+			d, order, ok := sp.leases.Min()
+			if !ok || Time(d) > p.clock {
+				break
+			}
+			r, found := sp.table.ByOrder(order)
+			if !found {
+				panic("space: a lease names an entry that is not there")
+			}
+			p.expireEntry(sp, r)
+			limit--
+		}
+	}
+}
+
+func (p *Partition) expireEntry(sp *entries, r arena.Record) {
+	p.seq++
+	p.log.append(&Change{
+		Seq: p.seq, Op: Removed, Cause: Expired, Space: sp.def.ID, Key: r.Key(),
+		Previous: Seq(r.Version()), Order: r.Order(), At: p.clock,
+	})
+	sp.remove(r)
+}

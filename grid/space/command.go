@@ -1,0 +1,340 @@
+package space
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Command is what a client or the grid asks of one partition. Its operations
+// are validated first and take effect together.
+//
+// A command of a client carries History, Session, Sequence and Deadline, all
+// fixed at its first attempt and equal in every repeat, so that it takes effect
+// at most once however often it is sent.
+type Command struct {
+	History  History   // the partition's history as the client knows it
+	Session  SessionID // 0: a command of the grid itself, not repeated
+	Sequence uint64    // from 1, counted by the client for each partition
+	Acked    uint64    // every sequence number below it is settled: its answer may go
+	Deadline Time      // on the partition clock; refused when it has passed
+	// Independent lets operations fail one by one: a failed one has no effect
+	// and the others take effect all the same. Otherwise one failure aborts all.
+	Independent bool
+	Ops         []Op
+}
+
+// OpCode says what an operation does.
+type OpCode uint8
+
+// Operations of clients. The numbers are part of the log format.
+const (
+	OpWrite     OpCode = 1 // Write Value under Key
+	OpTake      OpCode = 2 // remove the entry under Key and return it
+	OpTakeMatch OpCode = 3 // remove the first Limit entries that match Template and return them
+	OpChange    OpCode = 4 // apply Mutations to the entry under Key
+	OpRenew     OpCode = 5 // grant a new lease from now on
+	OpCheck     OpCode = 6 // fail unless the entry under Key has version Match (0: is absent)
+	OpRead      OpCode = 7 // return the entry under Key
+	OpReadMatch OpCode = 8 // return the first Limit entries that match Template
+	OpClear     OpCode = 9 // remove up to Limit entries of the space
+)
+
+// Operations of the grid itself. They stand alone in commands without session.
+const (
+	OpEpoch  OpCode = 128 // a new leader's first command: epoch + 1; Value: the leader's wall clock
+	OpTick   OpCode = 129 // expire leases and kept answers that are due
+	OpTrim   OpCode = 130 // Value: floor and watermarks
+	OpDefine OpCode = 131 // Value: a definition; creates the space or changes its indexes
+	OpDrop   OpCode = 132 // drop Space with all its entries
+	OpSink   OpCode = 133 // Value: a sink to add or change
+)
+
+// Mode narrows a write.
+type Mode uint8
+
+// The modes of a write.
+const (
+	ModeUpsert Mode = iota // insert or replace
+	ModeInsert             // only if the key is absent: CodeExists otherwise
+	ModeUpdate             // only if the key is present: CodeNotFound otherwise
+)
+
+// OpFlags modify an operation.
+type OpFlags uint8
+
+// The flags of an operation.
+const (
+	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange: the entry made
+	FlagKeepLease                     // OpWrite: an existing entry keeps its deadline
+	FlagAllowScan                     // OpTakeMatch, OpReadMatch: no limit on entries examined
+	FlagCreate                        // OpChange: start from an empty value of kind Kind if the key is absent
+)
+
+// Forever as a lease asks for a lease without end, also in a space whose
+// definition grants a shorter one by default.
+const Forever time.Duration = -1
+
+// Op is one operation of a command. Which fields count is said at the OpCode.
+// The slices belong to the caller; Apply copies what it keeps.
+type Op struct {
+	Code      OpCode
+	Mode      Mode
+	Kind      Kind
+	Flags     OpFlags
+	Space     ID
+	Limit     int           // OpTakeMatch, OpReadMatch, OpClear: at most so many entries; 0 is 1
+	Match     Seq           // OpWrite, OpTake, OpChange, OpRenew: required version, 0 is any
+	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default
+	Key       []byte
+	Value     []byte     // OpWrite: canonical msgpack map for KindFields
+	Template  []byte     // canonical msgpack map: every field named must be present and equal
+	Mutations []Mutation // OpChange, in order
+}
+
+// MutationCode says what a mutation does.
+type MutationCode uint8
+
+// The mutations. Field "" means the whole value of an entry of bytes.
+const (
+	MutSet      MutationCode = 1 // set Field to Arg (canonical msgpack; raw bytes for the whole value)
+	MutUnset    MutationCode = 2 // remove Field
+	MutDefault  MutationCode = 3 // set Field to Arg if it is absent
+	MutAdd      MutationCode = 4 // add the integer Arg; decimal text stays text
+	MutAddFloat MutationCode = 5 // add the float Arg; decimal text stays text
+	MutAppend   MutationCode = 6 // append the raw bytes Arg to a string or to bytes
+	MutSetRange MutationCode = 7 // overwrite from Offset with the raw bytes Arg, zero-filling a gap
+)
+
+// Mutation changes one field of an entry, or its whole value. Only the mutation
+// is replicated; every replica computes the same result.
+type Mutation struct {
+	Code   MutationCode
+	Field  string
+	Offset uint32
+	Arg    []byte
+}
+
+const commandFormat = 1
+
+// Presence bits of an encoded operation.
+const (
+	hasKey = 1 << iota
+	hasValue
+	hasTemplate
+	hasMutations
+	hasMatch
+	hasLease
+	hasLimit
+)
+
+// Append appends the binary form of c, which DecodeCommand reads.
+func (c *Command) Append(dst []byte) []byte {
+	dst = append(dst, commandFormat)
+	var flags byte
+	if c.Session != 0 {
+		flags |= 1
+	}
+	if c.Independent {
+		flags |= 2
+	}
+	dst = append(dst, flags)
+	if c.Session != 0 {
+		dst = append(dst, c.History[:]...)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(c.Session))
+		dst = binary.AppendUvarint(dst, c.Sequence)
+		dst = binary.AppendUvarint(dst, c.Sequence-c.Acked)
+		dst = binary.AppendVarint(dst, int64(c.Deadline))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(c.Ops)))
+	for i := range c.Ops {
+		dst = c.Ops[i].append(dst)
+	}
+	return dst
+}
+
+func (o *Op) append(dst []byte) []byte {
+	var has byte
+	set := func(bit byte, present bool) {
+		if present {
+			has |= bit
+		}
+	}
+	set(hasKey, o.Key != nil)
+	set(hasValue, o.Value != nil)
+	set(hasTemplate, o.Template != nil)
+	set(hasMutations, len(o.Mutations) > 0)
+	set(hasMatch, o.Match != 0)
+	set(hasLease, o.Lease != 0)
+	set(hasLimit, o.Limit != 0)
+	dst = append(dst, byte(o.Code), has, byte(o.Mode)<<4|byte(o.Kind), byte(o.Flags))
+	dst = binary.AppendUvarint(dst, uint64(o.Space))
+	if has&hasKey != 0 {
+		dst = appendBytes(dst, o.Key)
+	}
+	if has&hasValue != 0 {
+		dst = appendBytes(dst, o.Value)
+	}
+	if has&hasTemplate != 0 {
+		dst = appendBytes(dst, o.Template)
+	}
+	if has&hasMutations != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(o.Mutations)))
+		for _, m := range o.Mutations {
+			dst = append(dst, byte(m.Code))
+			dst = appendString(dst, m.Field)
+			dst = binary.AppendUvarint(dst, uint64(m.Offset))
+			dst = appendBytes(dst, m.Arg)
+		}
+	}
+	if has&hasMatch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Match))
+	}
+	if has&hasLease != 0 {
+		dst = binary.AppendVarint(dst, int64(o.Lease))
+	}
+	if has&hasLimit != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Limit))
+	}
+	return dst
+}
+
+// DecodeCommand reads what Command.Append wrote into c, whose Ops are reused.
+// The slices in c alias b.
+func DecodeCommand(c *Command, b []byte) error {
+	if len(b) > MaxCommandBytes {
+		return &Error{Code: CodeTooLarge, Detail: "command", Hint: "split it"}
+	}
+	ops := c.Ops[:0]
+	*c = Command{}
+	d := decoder{b: b}
+	if v := d.u8(); v != commandFormat {
+		return &Error{Code: CodeInvalid, Detail: "command of an unknown format"}
+	}
+	flags := d.u8()
+	c.Independent = flags&2 != 0
+	if flags&1 != 0 {
+		c.History = d.history()
+		c.Session = SessionID(d.u64())
+		c.Sequence = d.uvarint()
+		c.Acked = c.Sequence - d.uvarint()
+		c.Deadline = Time(d.varint())
+		if c.Session == 0 || c.Sequence == 0 || c.Acked > c.Sequence {
+			d.fail()
+		}
+	}
+	const opMin = 5
+	for range d.count(MaxOps, opMin) {
+		ops = append(ops, d.op())
+	}
+	c.Ops = ops
+	if flags > 3 || !d.done() {
+		return &Error{Code: CodeInvalid, Detail: "malformed command"}
+	}
+	return nil
+}
+
+func (d *decoder) op() (o Op) {
+	o.Code = OpCode(d.u8())
+	has := d.u8()
+	mk := d.u8()
+	o.Mode, o.Kind = Mode(mk>>4), Kind(mk&15)
+	o.Flags = OpFlags(d.u8())
+	o.Space = ID(d.uvarint())
+	if has&hasKey != 0 {
+		o.Key = d.bytes()
+	}
+	if has&hasValue != 0 {
+		o.Value = d.bytes()
+	}
+	if has&hasTemplate != 0 {
+		o.Template = d.bytes()
+	}
+	if has&hasMutations != 0 {
+		const mutationMin = 4
+		for range d.count(MaxOps, mutationMin) {
+			o.Mutations = append(o.Mutations, Mutation{
+				Code: MutationCode(d.u8()), Field: d.string(), Offset: uint32(min(d.uvarint(), 1<<32-1)), Arg: d.bytes(),
+			})
+		}
+	}
+	if has&hasMatch != 0 {
+		o.Match = Seq(d.uvarint())
+	}
+	if has&hasLease != 0 {
+		o.Lease = time.Duration(d.varint())
+	}
+	if has&hasLimit != 0 {
+		o.Limit = int(min(d.uvarint(), MaxOps))
+	}
+	if o.Mode > ModeUpdate || o.Kind > KindFields || has >= hasLimit<<1 {
+		d.fail()
+	}
+	return o
+}
+
+// Trim is the payload of OpTrim: what every sink has, and how far the changelog
+// may be dropped.
+type Trim struct {
+	Floor      Seq // changes at or below it may go
+	Watermarks []Watermark
+}
+
+// Watermark is the highest Seq that a sink has made durable.
+type Watermark struct {
+	Sink SinkID
+	Seq  Seq
+}
+
+// EpochCommand returns a new leader's first command for a partition. wall is the
+// leader's wall clock in nanoseconds since 1970, by which doors convert the
+// partition clock.
+func EpochCommand(wall int64) Command {
+	return system(Op{Code: OpEpoch, Value: binary.AppendVarint(nil, wall)})
+}
+
+// TickCommand returns the command that expires what is due at its stamp.
+func TickCommand() Command { return system(Op{Code: OpTick}) }
+
+// TrimCommand returns the command that raises watermarks and the floor.
+func TrimCommand(t Trim) Command {
+	b := binary.AppendUvarint(nil, uint64(t.Floor))
+	b = binary.AppendUvarint(b, uint64(len(t.Watermarks)))
+	for _, w := range t.Watermarks {
+		b = binary.AppendUvarint(b, uint64(w.Sink))
+		b = binary.AppendUvarint(b, uint64(w.Seq))
+	}
+	return system(Op{Code: OpTrim, Value: b})
+}
+
+// DefineCommand returns the command that brings a definition to a partition.
+func DefineCommand(d *Definition) Command {
+	return system(Op{Code: OpDefine, Space: d.ID, Value: appendDefinition(nil, d)})
+}
+
+// DropCommand returns the command that drops a space from a partition.
+func DropCommand(id ID) Command { return system(Op{Code: OpDrop, Space: id}) }
+
+// SinkCommand returns the command that brings a sink to a partition.
+func SinkCommand(s Sink) Command {
+	b := binary.AppendUvarint(nil, uint64(s.ID))
+	b = appendString(b, s.Name)
+	required := byte(0)
+	if s.Required {
+		required = 1
+	}
+	return system(Op{Code: OpSink, Value: append(b, required)})
+}
+
+func system(o Op) Command { return Command{Ops: []Op{o}} }
+
+func (d *decoder) sink() Sink {
+	return Sink{ID: SinkID(min(d.uvarint(), 1<<16-1)), Name: d.string(), Required: d.u8() == 1}
+}
+
+func (d *decoder) trim() (t Trim) {
+	t.Floor = Seq(d.uvarint())
+	for range d.count(MaxSinks, 2) {
+		t.Watermarks = append(t.Watermarks, Watermark{Sink: SinkID(min(d.uvarint(), 1<<16-1)), Seq: Seq(d.uvarint())})
+	}
+	return t
+}

@@ -1,0 +1,246 @@
+package space
+
+import (
+	"cmp"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+)
+
+// Partition is all that one partition holds: entries, indexes, changelog, kept
+// answers, clock, epoch, watermarks and definitions.
+//
+// One goroutine at a time may call the methods that change it, and it is this
+// goroutine that may also call everything else. Get, View and the Changelog's
+// Read may be called by any goroutine at any time.
+type Partition struct {
+	id      PartitionID
+	history History
+	// origin is where this history began: the history and Seq that a cold start
+	// loaded. A store that stands exactly there may follow on.
+	origin Position
+	epoch  Epoch
+	seq    Seq
+	clock  Time
+	// wall is the wall clock, in nanoseconds since 1970, when the clock stood at
+	// wallAt: an estimate for people, never used to decide anything.
+	wall   int64
+	wallAt Time
+	floor  Seq // changes at or below it may have been trimmed
+
+	spaces   atomic.Pointer[map[ID]*entries] // copied on change; read without a lock
+	sinks    []sinkState                     // ascending by id
+	sessions sessions
+	log      *Changelog
+
+	// busy is odd while Apply works, so that View can tell.
+	busy atomic.Uint64
+	seed maphash.Seed // of key tables and indexes; never leaves the process
+	prep prepared     // scratch of Apply
+}
+
+// Position is a place in one history.
+type Position struct {
+	History History
+	Seq     Seq
+}
+
+type sinkState struct {
+	Sink
+	watermark Seq
+}
+
+// New returns an empty partition that begins a history.
+func New(id PartitionID, history History) *Partition {
+	p := &Partition{
+		id: id, history: history,
+		sessions: newSessions(), log: newChangelog(0), seed: maphash.MakeSeed(),
+	}
+	p.spaces.Store(new(map[ID]*entries))
+	return p
+}
+
+// ID returns the partition's number.
+func (p *Partition) ID() PartitionID { return p.id }
+
+// Status is a summary of a partition, for decisions of its shell and for people.
+type Status struct {
+	ID         PartitionID
+	History    History
+	Origin     Position
+	Epoch      Epoch
+	Seq        Seq
+	Floor      Seq
+	Clock      Time
+	Wall       time.Time // wall clock at Clock, estimated; zero before the first epoch
+	Entries    int
+	Bytes      int64 // records and their garbage, without indexes
+	LogBytes   int64 // encoded changes kept
+	Answers    int   // kept answers
+	Sinks      []Sink
+	Watermarks []Watermark
+}
+
+// Status returns the summary. Only the goroutine that applies may call it.
+func (p *Partition) Status() Status {
+	s := Status{
+		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
+		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
+	}
+	if p.epoch > 0 {
+		s.Wall = time.Unix(0, p.wall).Add(p.clock.Sub(p.wallAt)).UTC()
+	}
+	for _, sp := range *p.spaces.Load() {
+		s.Entries += sp.table.Len()
+		s.Bytes += int64(sp.table.Bytes().Total())
+	}
+	for _, k := range p.sinks {
+		s.Sinks = append(s.Sinks, k.Sink)
+		s.Watermarks = append(s.Watermarks, Watermark{Sink: k.ID, Seq: k.watermark})
+	}
+	return s
+}
+
+// Definitions returns the spaces of the partition, ascending by id. Any
+// goroutine may call it.
+func (p *Partition) Definitions() []Definition {
+	spaces := *p.spaces.Load()
+	defs := make([]Definition, 0, len(spaces))
+	for _, id := range slices.Sorted(maps.Keys(spaces)) {
+		defs = append(defs, spaces[id].def.Clone())
+	}
+	return defs
+}
+
+// Changelog returns the partition's changelog. Any goroutine may call it.
+func (p *Partition) Changelog() *Changelog { return p.log }
+
+// Clock returns the partition clock as of the last command. Only the goroutine
+// that applies may call it.
+func (p *Partition) Clock() Time { return p.clock }
+
+// History returns the partition's history. It never changes.
+func (p *Partition) History() History { return p.history }
+
+// Get returns the entry under a key of a space, with CodeNotFound if there is
+// none and CodeNoSpace if there is no such space. Any goroutine may call it
+// beside a running Apply; it takes no lock and copies nothing. The entry may be
+// past its deadline if no command stamped past it has been applied: see
+// Entry.Deadline.
+func (p *Partition) Get(id ID, key []byte) (Entry, Code) {
+	sp := (*p.spaces.Load())[id]
+	if sp == nil {
+		return Entry{}, CodeNoSpace
+	}
+	r, ok := sp.table.Get(key)
+	if !ok {
+		return Entry{}, CodeNotFound
+	}
+	return entryOf(r), OK
+}
+
+// Count returns the number of entries of a space. Any goroutine may call it.
+func (p *Partition) Count(id ID) int {
+	if sp := (*p.spaces.Load())[id]; sp != nil {
+		return sp.table.Len()
+	}
+	return 0
+}
+
+// View runs read and reports whether no command was applied meanwhile, that is,
+// whether what read saw is one state of the partition. The caller repeats it, or
+// asks the goroutine that applies to run it. Any goroutine may call it; inside
+// read only Get, Count and Scan may be used.
+func (p *Partition) View(read func()) bool {
+	before := p.busy.Load()
+	if before%2 == 1 {
+		return false
+	}
+	read()
+	return p.busy.Load() == before
+}
+
+// Scan calls fn for the entries of a space in their order, from the given order
+// number on, until fn returns false. Any goroutine may call it, inside View if
+// it needs one state.
+func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
+	sp := (*p.spaces.Load())[id]
+	if sp == nil {
+		return CodeNoSpace
+	}
+	for r := range sp.table.Ascend(from) {
+		if !fn(entryOf(r)) {
+			break
+		}
+	}
+	return OK
+}
+
+// Match appends to dst the first limit entries of a space that match a template,
+// in their order, from the given order number on. allowScan lifts the limit on
+// entries examined. Only the goroutine that applies may call it.
+func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limit int, allowScan bool) ([]Entry, Code) {
+	sp := (*p.spaces.Load())[id]
+	if sp == nil {
+		return dst, CodeNoSpace
+	}
+	t, code := parseTemplate(template)
+	if code != OK {
+		return dst, code
+	}
+	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
+		if !p.gone(r) {
+			dst = append(dst, entryOf(r))
+		}
+		return len(dst) < limit
+	})
+	return dst, code
+}
+
+// NextDeadline returns the earliest end of a lease, or Never if no entry has
+// one. Only the goroutine that applies may call it.
+func (p *Partition) NextDeadline() Time {
+	next := Never
+	for _, sp := range *p.spaces.Load() {
+		if d, _, ok := sp.leases.Min(); ok && (next == Never || Time(d) < next) {
+			next = Time(d)
+		}
+	}
+	return next
+}
+
+// gone reports whether an entry's lease has ended: its removal may not have been
+// applied yet, but nobody sees it any more.
+func (p *Partition) gone(r arena.Record) bool {
+	d := Time(r.Deadline())
+	return d != Never && d <= p.clock
+}
+
+// space returns the entries of a space, or nil.
+func (p *Partition) space(id ID) *entries { return (*p.spaces.Load())[id] }
+
+// setSpace adds, replaces or (nil) removes a space.
+func (p *Partition) setSpace(id ID, sp *entries) {
+	m := maps.Clone(*p.spaces.Load())
+	if sp == nil {
+		delete(m, id)
+	} else {
+		m[id] = sp
+	}
+	p.spaces.Store(&m)
+}
+
+func entryOf(r arena.Record) Entry {
+	return Entry{
+		Key: r.Key(), Value: r.Value(), Kind: Kind(r.Kind()),
+		Version: Seq(r.Version()), Order: r.Order(), Deadline: Time(r.Deadline()),
+	}
+}
+
+func (p *Partition) sink(id SinkID) (int, bool) {
+	return slices.BinarySearchFunc(p.sinks, id, func(s sinkState, id SinkID) int { return cmp.Compare(s.ID, id) })
+}

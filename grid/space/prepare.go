@@ -1,0 +1,196 @@
+package space
+
+import (
+	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+)
+
+// prepared is what the operations of one command come to before any of it is in
+// force: one effect for each entry touched. It is scratch, reused by Apply.
+type prepared struct {
+	command Command // decoded by ApplyBytes
+	effects []effect
+	byKey   map[effectKey]int // position in effects; filled once there are many
+	results []Result
+	made    []int  // for each operation the effect whose version it reports, or -1
+	values  []byte // backing of values that mutations computed
+	reply   []byte
+}
+
+// effect is one entry as the command leaves it.
+type effect struct {
+	space   *entries
+	old     arena.Record // valid if existed
+	existed bool
+	exists  bool
+	dirty   bool  // the command wrote, renewed or removed it
+	cause   Cause // of the removal, if it does not exist any more
+	entry   Entry // Version is 0 from the first write of the command until it is installed
+}
+
+type effectKey struct {
+	space *entries
+	key   string
+}
+
+// fewEffects is how many effects are searched one by one before a map pays.
+const fewEffects = 8
+
+func (e *effect) real() bool { return e.dirty && (e.existed || e.exists) }
+
+// is reports whether the entry exists with the given version, untouched so far.
+func (e *effect) is(v Seq) bool { return e.exists && !e.dirty && e.entry.Version == v }
+
+func (e *effect) version() Seq {
+	if !e.exists {
+		return 0
+	}
+	return e.entry.Version
+}
+
+func (e *effect) before() Seq {
+	if !e.existed {
+		return 0
+	}
+	return Seq(e.old.Version())
+}
+
+func (e *effect) write(kind Kind, value []byte) {
+	e.entry.Kind, e.entry.Value, e.entry.Version = kind, value, 0
+	e.exists, e.dirty, e.cause = true, true, NoCause
+}
+
+func (e *effect) remove(cause Cause) {
+	e.exists, e.dirty, e.cause = false, true, cause
+	e.entry.Value, e.entry.Deadline, e.entry.Version = nil, Never, 0
+}
+
+// touch returns the effect for a key, beginning with the entry as it is stored,
+// and its position. An entry past its deadline is expired on the spot: that
+// stands whatever becomes of the command.
+func (p *Partition) touch(sp *entries, key []byte) (*effect, int, Code) {
+	if len(key) == 0 {
+		return nil, -1, CodeInvalid
+	}
+	if len(key) > MaxKeyBytes {
+		return nil, -1, CodeTooLarge
+	}
+	pr := &p.prep
+	if i := pr.index(sp, key); i >= 0 {
+		return &pr.effects[i], i, OK
+	}
+	e := effect{space: sp, entry: Entry{Key: key}}
+	if r, ok := sp.table.Get(key); ok {
+		if p.gone(r) {
+			p.expireEntry(sp, r)
+		} else {
+			e.old, e.existed, e.exists, e.entry = r, true, true, entryOf(r)
+		}
+	}
+	i := len(pr.effects)
+	pr.effects = append(pr.effects, e)
+	if pr.byKey != nil {
+		pr.byKey[effectKey{sp, string(key)}] = i
+	} else if i+1 > fewEffects {
+		pr.byKey = make(map[effectKey]int, 4*fewEffects)
+		for j := range pr.effects {
+			pr.byKey[effectKey{pr.effects[j].space, string(pr.effects[j].entry.Key)}] = j
+		}
+	}
+	return &pr.effects[i], i, OK
+}
+
+func (pr *prepared) index(sp *entries, key []byte) int {
+	if pr.byKey != nil {
+		if i, ok := pr.byKey[effectKey{sp, string(key)}]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range pr.effects {
+		if pr.effects[i].space == sp && string(pr.effects[i].entry.Key) == string(key) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (pr *prepared) find(sp *entries, key []byte) *effect {
+	if len(pr.effects) == 0 {
+		return nil
+	}
+	if i := pr.index(sp, key); i >= 0 {
+		return &pr.effects[i]
+	}
+	return nil
+}
+
+func (pr *prepared) list(e Entry) []Entry { return []Entry{e} }
+
+// settle fills in the versions and orders that the installed effects got. An
+// entry that the command itself has written has one version, also where an
+// operation of the command saw it on the way.
+func (pr *prepared) settle() {
+	for i, n := range pr.made {
+		if n < 0 {
+			continue
+		}
+		x := &pr.effects[n]
+		if !x.exists {
+			continue
+		}
+		if pr.results[i].Version == 0 {
+			pr.results[i].Version = x.entry.Version
+		}
+		for j := range pr.results[i].Entries {
+			if e := &pr.results[i].Entries[j]; e.Version == 0 {
+				e.Version, e.Order = x.entry.Version, x.entry.Order
+			}
+		}
+	}
+}
+
+// discard forgets what an aborted command prepared: its results say only which
+// operation failed and why.
+func (pr *prepared) discard(failed int) {
+	code := pr.results[failed].Code
+	for i := range pr.results {
+		pr.results[i] = Result{Code: CodeAborted}
+	}
+	pr.results[failed].Code = code
+}
+
+// maxScratch bounds the buffers that are kept from one command to the next.
+const maxScratch = 1 << 20
+
+func (pr *prepared) reset() {
+	clear(pr.effects)
+	clear(pr.results)
+	pr.effects, pr.results, pr.made, pr.byKey = pr.effects[:0], pr.results[:0], pr.made[:0], nil
+	// Values of the last command may be referred to by nobody now: entries and
+	// changes were copied on install, replies when they were encoded.
+	pr.values = pr.values[:0]
+	if cap(pr.values) > maxScratch {
+		pr.values = nil
+	}
+	if cap(pr.reply) > maxScratch {
+		pr.reply = nil
+	}
+}
+
+func emptyValue(kind Kind) []byte {
+	if kind == KindFields {
+		return []byte{0x80}
+	}
+	return []byte{}
+}
+
+// checkValue reports whether a space takes values of a kind and size.
+func checkValue(def *Definition, kind Kind, size int) Code {
+	switch {
+	case size > MaxValueBytes:
+		return CodeTooLarge
+	case def.Shape == ShapeFields && kind != KindFields, def.Shape == ShapeBytes && kind != KindBytes:
+		return CodeWrongKind
+	}
+	return OK
+}

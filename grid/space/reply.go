@@ -1,0 +1,129 @@
+package space
+
+import "encoding/binary"
+
+// Entry is one entry as it is read. The slices alias memory that never changes
+// while the holder keeps them; a holder must not change them either.
+type Entry struct {
+	Key      []byte
+	Value    []byte // opaque, or a canonical msgpack map, as Kind says
+	Kind     Kind
+	Version  Seq    // the change that made it
+	Order    uint64 // position by first write in its space and partition
+	Deadline Time   // end of its lease on the partition clock; Never is forever
+}
+
+// Result is what came of one operation.
+type Result struct {
+	Code    Code
+	Version Seq     // OpWrite, OpChange, OpRenew: the version made; OpCheck, OpRead: the version found
+	Count   int     // OpClear: entries removed; OpChange: fields created or removed
+	Entries []Entry // what was taken, read, or asked back by FlagReturn
+}
+
+// Reply is what came of a command. A repeated command has the reply of its
+// first attempt, Clock included.
+type Reply struct {
+	// Code is OK when the command took effect: fully, or operation by operation
+	// if it was independent. Otherwise nothing was changed.
+	Code    Code
+	Failed  int  // the operation that aborted the command, counted from 0; -1 if none
+	Clock   Time // the partition clock after the command
+	Seq     Seq  // the partition's last change after the command
+	Epoch   Epoch
+	Results []Result // one for each operation; empty if the command was refused as a whole
+}
+
+// Err returns the error of the reply, or nil. For an aborted command it is the
+// error of the operation that failed.
+func (r *Reply) Err() error {
+	if r.Code == CodeAborted && r.Failed >= 0 && r.Failed < len(r.Results) {
+		return r.Results[r.Failed].Code.Err()
+	}
+	return r.Code.Err()
+}
+
+// Append appends the binary form of r, which DecodeReply reads.
+func (r *Reply) Append(dst []byte) []byte {
+	dst = append(dst, byte(r.Code))
+	dst = binary.AppendVarint(dst, int64(r.Failed))
+	dst = binary.AppendVarint(dst, int64(r.Clock))
+	dst = binary.AppendUvarint(dst, uint64(r.Seq))
+	dst = binary.AppendUvarint(dst, uint64(r.Epoch))
+	dst = binary.AppendUvarint(dst, uint64(len(r.Results)))
+	for i := range r.Results {
+		x := &r.Results[i]
+		dst = append(dst, byte(x.Code))
+		dst = binary.AppendUvarint(dst, uint64(x.Version))
+		dst = binary.AppendUvarint(dst, uint64(x.Count))
+		dst = binary.AppendUvarint(dst, uint64(len(x.Entries)))
+		for j := range x.Entries {
+			dst = AppendEntry(dst, &x.Entries[j])
+		}
+	}
+	return dst
+}
+
+// AppendEntry appends the binary form of e, which DecodeEntry reads.
+func AppendEntry(dst []byte, e *Entry) []byte {
+	dst = append(dst, byte(e.Kind))
+	dst = binary.AppendUvarint(dst, uint64(e.Version))
+	dst = binary.AppendUvarint(dst, e.Order)
+	dst = binary.AppendUvarint(dst, uint64(e.Deadline))
+	dst = appendBytes(dst, e.Key)
+	return appendBytes(dst, e.Value)
+}
+
+// DecodeEntry reads one entry and returns the bytes after it. The entry aliases b.
+func DecodeEntry(b []byte) (Entry, []byte, error) {
+	d := decoder{b: b}
+	e := d.entry()
+	if d.failed {
+		return Entry{}, nil, &ErrCorrupt{What: "entry"}
+	}
+	return e, d.b, nil
+}
+
+func (d *decoder) entry() (e Entry) {
+	e.Kind = Kind(d.u8())
+	e.Version = Seq(d.uvarint())
+	e.Order = d.uvarint()
+	e.Deadline = Time(d.uvarint())
+	e.Key = d.bytes()
+	e.Value = d.bytes()
+	if e.Kind > KindFields || e.Deadline < 0 {
+		d.fail()
+	}
+	return e
+}
+
+// DecodeReply reads what Reply.Append wrote. The reply aliases b.
+func DecodeReply(b []byte) (Reply, error) {
+	var r Reply
+	d := decoder{b: b}
+	r.Code = Code(d.u8())
+	r.Failed = int(d.varint())
+	r.Clock = Time(d.varint())
+	r.Seq = Seq(d.uvarint())
+	r.Epoch = Epoch(d.uvarint())
+	const resultMin, entryMin = 4, 6
+	if n := d.count(MaxOps, resultMin); n > 0 {
+		r.Results = make([]Result, n)
+	}
+	for i := range r.Results {
+		x := &r.Results[i]
+		x.Code = Code(d.u8())
+		x.Version = Seq(d.uvarint())
+		x.Count = int(d.uvarint())
+		if n := d.count(len(d.b), entryMin); n > 0 {
+			x.Entries = make([]Entry, n)
+		}
+		for j := range x.Entries {
+			x.Entries[j] = d.entry()
+		}
+	}
+	if !d.done() {
+		return Reply{}, &ErrCorrupt{What: "reply"}
+	}
+	return r, nil
+}

@@ -1,0 +1,185 @@
+package space
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+)
+
+// Bounds of the table of kept answers of one partition. At a bound new commands
+// are refused with CodeBusy; repeats are always answered.
+const (
+	maxSessions      = 16384    // sessions with answers kept
+	maxWindow        = 16384    // commands of one session between its oldest unsettled and its newest
+	maxAnswers       = 65536    // answers kept
+	maxAnswerBytes   = 64 << 20 // bytes of answers kept
+	answerChunkBytes = 8 << 10  // answers are cut from chunks of this size
+)
+
+// sessions is the table of kept answers: for every session the replies of its
+// commands from the lowest one that the client has not settled. An answer goes
+// when the client settles it or when its deadline passes, after which a repeat
+// is refused as late.
+type sessions struct {
+	byID    map[SessionID]*session
+	answers int
+	bytes   int
+	chunk   []byte // the rest of the chunk that answers are cut from
+}
+
+// session holds the answers of sequence numbers base, base+1, … in window.
+type session struct {
+	base   uint64
+	window []answer // answers[i] belongs to base+i; reply nil: not seen yet, or gone
+	last   Time     // the latest deadline seen; the session may go after it
+}
+
+type answer struct {
+	deadline Time
+	reply    []byte // encoded Reply; immutable
+}
+
+func newSessions() sessions { return sessions{byID: map[SessionID]*session{}} }
+
+// lookup returns the kept answer of a command, or the code to refuse it with,
+// or OK and nil if the command is to be applied.
+func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
+	s := t.byID[c.Session]
+	if s != nil {
+		if c.Sequence < s.base {
+			return nil, CodeForgotten
+		}
+		if i := c.Sequence - s.base; i < uint64(len(s.window)) && s.window[i].reply != nil {
+			return s.window[i].reply, OK
+		}
+	}
+	if c.Deadline <= now {
+		return nil, CodeLate
+	}
+	base := c.Acked
+	if s != nil {
+		base = max(base, s.base)
+	} else if len(t.byID) >= maxSessions {
+		return nil, CodeBusy
+	}
+	if c.Sequence-base >= maxWindow || t.answers >= maxAnswers || t.bytes >= maxAnswerBytes {
+		return nil, CodeBusy
+	}
+	return nil, OK
+}
+
+// settle drops the answers below the command's Acked.
+func (t *sessions) settle(c *Command) {
+	s := t.byID[c.Session]
+	if s == nil || c.Acked <= s.base {
+		return
+	}
+	n := min(c.Acked-s.base, uint64(len(s.window)))
+	for i := range s.window[:n] {
+		t.forget(&s.window[i])
+	}
+	s.window = s.window[n:]
+	s.base = c.Acked
+}
+
+func (t *sessions) forget(a *answer) {
+	if a.reply != nil {
+		t.answers--
+		t.bytes -= len(a.reply)
+		*a = answer{}
+	}
+}
+
+// keep stores the answer of a command that lookup let pass, and returns the
+// stored bytes.
+func (t *sessions) keep(c *Command, reply []byte) []byte {
+	s := t.byID[c.Session]
+	if s == nil {
+		s = &session{base: c.Acked}
+		t.byID[c.Session] = s
+	}
+	i := c.Sequence - s.base
+	for uint64(len(s.window)) <= i {
+		s.window = append(s.window, answer{})
+	}
+	kept := t.store(reply)
+	s.window[i] = answer{deadline: c.Deadline, reply: kept}
+	s.last = max(s.last, c.Deadline)
+	t.answers++
+	t.bytes += len(kept)
+	return kept
+}
+
+// store copies b into a chunk shared by many answers.
+func (t *sessions) store(b []byte) []byte {
+	if len(b) > answerChunkBytes/4 {
+		return slices.Clone(b)
+	}
+	if len(t.chunk) < len(b) {
+		t.chunk = make([]byte, answerChunkBytes)
+	}
+	n := copy(t.chunk, b)
+	kept := t.chunk[:n:n]
+	t.chunk = t.chunk[n:]
+	return kept
+}
+
+// expire drops the answers whose deadline has passed and the sessions that have
+// nothing left which a repeat could ask for.
+func (t *sessions) expire(now Time) {
+	for id, s := range t.byID {
+		if s.last <= now {
+			for i := range s.window {
+				t.forget(&s.window[i])
+			}
+			delete(t.byID, id)
+			continue
+		}
+		for len(s.window) > 0 && (s.window[0].reply == nil || s.window[0].deadline <= now) {
+			// A hole may still be filled by a command on its way whose deadline
+			// is later than its neighbours', so only answered ones move the base.
+			if s.window[0].reply == nil {
+				break
+			}
+			t.forget(&s.window[0])
+			s.window = s.window[1:]
+			s.base++
+		}
+	}
+}
+
+// append appends all kept answers in a form that depends on nothing but them.
+func (t *sessions) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(t.byID)))
+	for _, id := range slices.Sorted(maps.Keys(t.byID)) {
+		s := t.byID[id]
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(id))
+		dst = binary.AppendUvarint(dst, s.base)
+		dst = binary.AppendUvarint(dst, uint64(s.last))
+		dst = binary.AppendUvarint(dst, uint64(len(s.window)))
+		for _, a := range s.window {
+			dst = binary.AppendUvarint(dst, uint64(a.deadline))
+			dst = appendBytes(dst, a.reply)
+		}
+	}
+	return dst
+}
+
+func (d *decoder) sessions() sessions {
+	t := newSessions()
+	for range d.count(maxSessions, 11) {
+		id := SessionID(d.u64())
+		s := &session{base: d.uvarint(), last: Time(d.uvarint())}
+		for range d.count(maxWindow, 2) {
+			a := answer{deadline: Time(d.uvarint())}
+			if b := d.bytes(); len(b) > 0 {
+				a.reply = t.store(b)
+				t.answers++
+				t.bytes += len(b)
+			}
+			s.window = append(s.window, a)
+		}
+		t.byID[id] = s
+	}
+	return t
+}

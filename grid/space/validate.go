@@ -1,0 +1,97 @@
+package space
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spacegrid/spacegrid/internal/msgp"
+)
+
+// Validate checks a client's command before it is proposed: limits, operation
+// codes, and that values and templates are canonical. Apply relies on the last,
+// so that equality of values is equality of bytes. The error is an *Error that
+// says which operation is wrong and how.
+func (c *Command) Validate() error {
+	if len(c.Ops) == 0 || len(c.Ops) > MaxOps {
+		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a command has 1 to %d operations, not %d", MaxOps, len(c.Ops))}
+	}
+	for i := range c.Ops {
+		if err := c.Ops[i].validate(); err != nil {
+			err.Detail = fmt.Sprintf("operation %d: %s", i, err.Detail)
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Op) validate() *Error {
+	if o.Code < OpWrite || o.Code > OpClear {
+		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
+	}
+	keyed := o.Code != OpTakeMatch && o.Code != OpReadMatch && o.Code != OpClear
+	switch {
+	case keyed && len(o.Key) == 0:
+		return &Error{Code: CodeInvalid, Detail: "the key is empty"}
+	case len(o.Key) > MaxKeyBytes:
+		return &Error{Code: CodeTooLarge, Detail: fmt.Sprintf("the key has %d bytes", len(o.Key)), Hint: fmt.Sprintf("at most %d", MaxKeyBytes)}
+	case len(o.Value) > MaxValueBytes:
+		return &Error{Code: CodeTooLarge, Detail: fmt.Sprintf("the value has %d bytes", len(o.Value)), Hint: fmt.Sprintf("at most %d: split it over several entries", MaxValueBytes)}
+	case o.Lease < Forever:
+		return &Error{Code: CodeInvalid, Detail: "the lease is negative"}
+	case o.Code == OpWrite && o.Kind == KindFields:
+		if err := checkFields(o.Value); err != nil {
+			return &Error{Code: CodeInvalid, Detail: "value: " + err.Error(), Hint: "write a canonical msgpack map with string keys"}
+		}
+	}
+	if len(o.Template) > 0 {
+		if err := checkFields(o.Template); err != nil {
+			return &Error{Code: CodeInvalid, Detail: "template: " + err.Error(), Hint: "a template is a canonical msgpack map with string keys"}
+		}
+		if _, code := parseTemplate(o.Template); code != OK {
+			return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a template has at most %d fields", maxTemplateFields)}
+		}
+	}
+	for j := range o.Mutations {
+		if err := o.Mutations[j].validate(); err != nil {
+			return err
+		}
+	}
+	if o.Code == OpChange && len(o.Mutations) == 0 {
+		return &Error{Code: CodeInvalid, Detail: "a change without mutations"}
+	}
+	return nil
+}
+
+func (m *Mutation) validate() *Error {
+	if m.Code < MutSet || m.Code > MutSetRange || len(m.Field) > MaxKeyBytes {
+		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown mutation %d, or a field name over %d bytes", m.Code, MaxKeyBytes)}
+	}
+	value := m.Code == MutAdd || m.Code == MutAddFloat || m.Field != "" && (m.Code == MutSet || m.Code == MutDefault)
+	if value && !msgp.IsCanonical(m.Arg) {
+		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("mutation of %q: the argument is not canonical msgpack", m.Field)}
+	}
+	return nil
+}
+
+// checkFields reports why b is not a canonical map whose keys are strings.
+func checkFields(b []byte) error {
+	if err := msgp.Check(b); err != nil {
+		return err
+	}
+	if !msgp.IsCanonical(b) {
+		return errors.New("not in canonical form")
+	}
+	n, rest, err := msgp.ReadMapHeader(b)
+	if err != nil {
+		return err
+	}
+	for range n {
+		if _, rest, err = msgp.ReadString(rest); err != nil {
+			return fmt.Errorf("field name: %w", err)
+		}
+		if rest, err = msgp.Skip(rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
