@@ -60,7 +60,7 @@ func New(id PartitionID, history History) *Partition {
 		id: id, history: history,
 		sessions: newSessions(), log: newChangelog(0), seed: maphash.MakeSeed(),
 	}
-	p.spaces.Store(new(map[ID]*entries))
+	p.spaces.Store(&map[ID]*entries{})
 	return p
 }
 

@@ -135,7 +135,7 @@ func (b *restorer) header(d *decoder) error {
 	if !d.done() || p.floor > p.seq || p.clock < 0 {
 		return &ErrCorrupt{What: "export: header"}
 	}
-	p.spaces.Store(new(map[ID]*entries))
+	p.spaces.Store(&map[ID]*entries{})
 	p.log = newChangelog(p.floor)
 	b.p, b.next = p, p.floor+1
 	return nil
