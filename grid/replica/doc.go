@@ -1,0 +1,36 @@
+// Package replica makes the members that hold a group agree on one log of
+// commands, and applies it to a state machine on each of them. It is the only
+// package that knows hashicorp/raft; nothing of raft shows in what it exports.
+//
+// A reader meets:
+//
+//   - [Group]: one replica of one group on this member. Submit and Propose ask
+//     for commands to be agreed and applied, Confirm makes reads linearizable,
+//     and the leader changes who belongs to the group.
+//   - [StateMachine]: what the group agrees on, implemented by the owner.
+//   - [LogStorage]: one Pebble for the logs, terms and votes of all groups of a
+//     member; [Ring] in its place where memory is durable enough.
+//   - [Transport]: all groups of a member over one listener, one control and one
+//     bulk connection for each pair of members.
+//
+// # Promises
+//
+// A command answered without an error has been applied and is kept by a majority
+// of the group's voters, on disk before the answer where the group's durability
+// is disk. An error says what is known: [ErrNotLeader] and [ErrOverloaded] mean
+// that the command was not taken up, [ErrIndeterminate] that it may or may not
+// take effect.
+//
+// Commands that wait together go into one log entry; the order in which a
+// submitter called Submit is kept.
+//
+// A read that was made on a leader's state and whose Confirm then succeeded saw
+// every command that had been answered before the read began. Nothing in this
+// rests on clocks.
+//
+// # What it does not do
+//
+// It does not decide who should be a replica (grid/cluster), does not repeat
+// commands (grid does, with sessions that grid/space keeps), and does not look
+// inside them.
+package replica
