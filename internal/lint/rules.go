@@ -21,6 +21,7 @@ type Finding struct {
 	Text string // what is there, and what to do instead
 }
 
+// String gives the finding in the form that editors follow.
 func (f Finding) String() string {
 	if f.Line == 0 {
 		return fmt.Sprintf("%s: %s: %s", f.Path, f.Rule, f.Text)
