@@ -1,0 +1,69 @@
+# The tasks of this repository. `make` lists them.
+# CI runs `make ci` and nothing else: what is green here is green there.
+
+GO       ?= go
+LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
+COMMAND  := $(GO) run ./cmd/spacegrid
+
+FUZZTIME   ?= 10s# for each fuzz target
+FUZZBUDGET ?= 300# seconds for all of them; targets get less when there are many
+ARGS       ?=# handed on by trial, demo and bench
+
+.DEFAULT_GOAL := help
+.PHONY: help build install test race fuzz lint fmt format vet verify rules readme trial demo bench ci clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## compile everything, and bin/spacegrid, without cgo
+	CGO_ENABLED=0 $(GO) build ./...
+	@if [ -d cmd ]; then mkdir -p bin && set -x && CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...; fi
+
+install: ## put spacegrid into GOBIN
+	CGO_ENABLED=0 $(GO) install -trimpath ./cmd/spacegrid
+
+test: ## run every test
+	$(GO) test ./...
+
+race: ## run every test under the race detector
+	$(GO) test -race -timeout 20m ./...
+
+fuzz: ## fuzz every target for FUZZTIME, all of them for FUZZBUDGET seconds at most
+	@.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)
+
+lint: ## run the linters that tools/go.mod pins
+	$(LINT) run ./...
+
+format: ## rewrite the Go files in their standard form
+	$(LINT) fmt ./...
+
+fmt: ## check that the Go files are in their standard form
+	@out=$$(gofmt -s -l .); if [ -n "$$out" ]; then echo "not formatted, run 'make format':"; echo "$$out"; exit 1; fi
+
+vet: ## run go vet
+	$(GO) vet ./...
+
+verify: ## check the downloaded modules against go.sum, in both modules
+	$(GO) mod verify
+	cd tools && $(GO) mod verify
+
+rules: ## check the import rules and the rest of internal/lint
+	$(GO) test -count=1 ./internal/lint
+
+readme: ## run the commands that README.md promises
+	@.ci/readme README.md
+
+trial: ## run the acceptance trial
+	scripts/trial $(ARGS)
+
+demo: ## run the demonstration
+	$(COMMAND) demo $(ARGS)
+
+bench: ## run the benchmarks
+	$(COMMAND) bench $(ARGS)
+
+ci: ## do everything CI does, and say how long each step took
+	@bash .ci/run
+
+clean: ## remove what was built here
+	rm -rf bin
