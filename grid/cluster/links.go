@@ -1,0 +1,88 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spacegrid/spacegrid/internal/wire"
+)
+
+// dialTimeout bounds the opening of one connection to a member.
+const dialTimeout = 2 * time.Second
+
+// links keeps one connection to each member that a router talks to.
+type links struct {
+	dial wire.Dialer
+
+	mu *linksState
+}
+
+type linksState struct {
+	sync.Mutex
+	byAddr map[string]*link
+	closed bool
+}
+
+type link struct {
+	mu   sync.Mutex // held while dialling, so that one caller dials
+	conn *wire.Conn
+}
+
+func newLinks(dial wire.Dialer) links {
+	return links{dial: dial, mu: &linksState{byAddr: map[string]*link{}}}
+}
+
+// service returns the Service at an address, over a connection that was alive a
+// moment ago. Errors wrap ErrUnavailable: nothing was sent.
+func (l *links) service(ctx context.Context, addr string) (Service, error) {
+	l.mu.Lock()
+	if l.mu.closed || l.dial == nil {
+		l.mu.Unlock()
+		return nil, fmt.Errorf("%w: this client is closed", ErrUnavailable)
+	}
+	k := l.mu.byAddr[addr]
+	if k == nil {
+		k = &link{}
+		l.mu.byAddr[addr] = k
+	}
+	l.mu.Unlock()
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn != nil && k.conn.Err() == nil {
+		return NewRemote(k.conn), nil
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := wire.Connect(dialCtx, l.dial, addr, wire.PurposeRequests, maxRequestBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	l.mu.Lock()
+	closed := l.mu.closed
+	l.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("%w: this client is closed (%w)", ErrUnavailable, conn.Close())
+	}
+	k.conn = conn
+	return NewRemote(conn), nil
+}
+
+func (l *links) close() error {
+	l.mu.Lock()
+	l.mu.closed = true
+	all := l.mu.byAddr
+	l.mu.byAddr = map[string]*link{}
+	l.mu.Unlock()
+	for _, k := range all {
+		k.mu.Lock()
+		if k.conn != nil {
+			// The other end sees the end of the stream whatever Close returns.
+			_ = k.conn.Close()
+		}
+		k.mu.Unlock()
+	}
+	return nil
+}

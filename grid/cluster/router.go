@@ -1,0 +1,406 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/wire"
+)
+
+const (
+	// DefaultTimeout bounds a request whose context has no deadline.
+	DefaultTimeout = 10 * time.Second
+	// answerMargin is how much longer than the request an answer is kept, so
+	// that the last repeat of a request still finds it.
+	answerMargin = 5 * time.Second
+
+	backoffMin = 2 * time.Millisecond
+	backoffMax = 100 * time.Millisecond
+)
+
+// Topology tells a router who holds what.
+type Topology interface {
+	// State returns the newest state known; it never blocks.
+	State() *State
+	// Refresh tries to learn a newer one. It blocks for one exchange at most.
+	Refresh(ctx context.Context) error
+}
+
+// RouterConfig is what a Router needs.
+type RouterConfig struct {
+	Topology Topology
+	// Self and Local are the member in this process, if there is one.
+	Self  MemberID
+	Local Service
+	// Dial opens connections to members.
+	Dial wire.Dialer
+}
+
+// Router sends commands and reads to whoever leads their partition, repeats
+// them until their outcome is known, and gives commands the identity that makes
+// a repeat harmless. One router is one session in every partition. All methods
+// may be called concurrently.
+type Router struct {
+	cfg   RouterConfig
+	links links
+
+	mu struct {
+		sync.Mutex
+		session    space.SessionID
+		partitions []*session
+		leaders    [MaxGroups + 1]MemberID // as last heard; empty: ask the preferred one
+	}
+}
+
+// NewRouter returns a router. Close it after use.
+func NewRouter(cfg RouterConfig) *Router {
+	r := &Router{cfg: cfg, links: newLinks(cfg.Dial)}
+	for r.mu.session == 0 {
+		r.mu.session = space.SessionID(rand.Uint64())
+	}
+	return r
+}
+
+// Close closes the router's connections. Requests in flight end as unknown.
+func (r *Router) Close() error { return r.links.close() }
+
+// State returns the control group's state as the router knows it.
+func (r *Router) State() *State { return r.cfg.Topology.State() }
+
+// Ready waits until the cluster is formed and its partition count known.
+func (r *Router) Ready(ctx context.Context) error {
+	for wait := backoffMin; ; wait = min(2*wait, backoffMax) {
+		if len(r.State().Table) > 0 {
+			return nil
+		}
+		err := r.cfg.Topology.Refresh(ctx)
+		if !pause(ctx, wait) {
+			return fmt.Errorf("%w: the cluster is not formed: %w", ErrUnavailable, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// Call is one command for one partition, and what became of it.
+type Call struct {
+	Partition   space.PartitionID
+	Ops         []space.Op
+	Independent bool // see space.Command
+
+	// Reply is valid if Err is nil. Err is about the way there: refusals of
+	// operations are in the Reply.
+	Reply space.Reply
+	Err   error
+
+	id    identity
+	begun bool
+	maybe bool // an attempt may have taken effect
+	body  []byte
+}
+
+// Do carries out calls and returns when the outcome of each is known or ctx has
+// ended. Calls are repeated one by one: operations whose order matters belong into
+// one call.
+func (r *Router) Do(ctx context.Context, calls []*Call) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	eachGroup(r, calls, func(c *Call) space.PartitionID { return c.Partition }, func(g GroupID, of []*Call) {
+		if g == 0 {
+			for _, c := range of {
+				c.Err = errNoPartition(c.Partition)
+			}
+			return
+		}
+		r.submit(ctx, g, of)
+	})
+}
+
+func errNoPartition(p space.PartitionID) error {
+	return fmt.Errorf("%w: partition %d is in no group", ErrUnavailable, p)
+}
+
+// eachGroup runs fn for the items of each group, concurrently if there are
+// several groups. Group 0 stands for partitions that have none.
+func eachGroup[T any](r *Router, items []T, partition func(T) space.PartitionID, fn func(GroupID, []T)) {
+	table := r.State().Table
+	var groups [MaxGroups + 1][]T
+	for _, it := range items {
+		g := GroupID(0)
+		if p := int(partition(it)); p < len(table) {
+			g = table[p]
+		}
+		groups[g] = append(groups[g], it)
+	}
+	var wg sync.WaitGroup
+	last := -1
+	for g := range groups {
+		if len(groups[g]) == 0 {
+			continue
+		}
+		if last >= 0 {
+			g := last
+			wg.Go(func() { fn(GroupID(g), groups[g]) })
+		}
+		last = g
+	}
+	if last >= 0 {
+		fn(GroupID(last), groups[last])
+	}
+	wg.Wait()
+}
+
+// bounded gives a context without deadline the default one.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, DefaultTimeout)
+}
+
+// submit repeats the calls of one group until each has an outcome.
+func (r *Router) submit(ctx context.Context, g GroupID, calls []*Call) {
+	turn := r.turn(ctx, g)
+	for {
+		svc, err := turn.service()
+		if err == nil {
+			err = r.beginAll(ctx, g, svc, calls)
+		}
+		if err == nil {
+			calls, err = r.attempt(ctx, g, svc, calls)
+		}
+		if len(calls) == 0 {
+			return
+		}
+		if !turn.again(err) {
+			for _, c := range calls {
+				c.fail(turn.reason)
+				r.settle(c)
+			}
+			return
+		}
+	}
+}
+
+// attempt sends calls once and returns those that have to be sent again, with
+// one of the reasons.
+func (r *Router) attempt(ctx context.Context, g GroupID, svc Service, calls []*Call) (again []*Call, reason error) {
+	subs := make([]Submission, len(calls))
+	for i, c := range calls {
+		subs[i] = Submission{Partition: c.Partition, Command: c.body}
+	}
+	outs := svc.Submit(ctx, g, subs)
+	for i, c := range calls {
+		err := outs[i].Err
+		if err == nil {
+			c.Reply, err = space.DecodeReply(outs[i].Reply)
+		}
+		if err == nil {
+			err = r.judge(c)
+		}
+		switch {
+		case err == nil:
+			r.settle(c)
+			continue
+		case errors.Is(err, ErrIndeterminate):
+			c.maybe = true
+		case !repeatable(err):
+			c.Err = err
+			r.settle(c)
+			continue
+		}
+		again, reason = append(again, c), err
+	}
+	return again, reason
+}
+
+// judge looks for replies that are about the identity of the command rather than
+// about its operations.
+func (r *Router) judge(c *Call) error {
+	switch c.Reply.Code {
+	case space.CodeHistory, space.CodeLate, space.CodeForgotten:
+		r.session(c.Partition).forget()
+		if c.maybe {
+			// An earlier attempt may have been applied, and its answer is gone.
+			c.Err = fmt.Errorf("%w: %w", ErrIndeterminate, c.Reply.Code.Err())
+			return nil
+		}
+		r.settle(c)
+		c.begun = false
+		return fmt.Errorf("%w: %w", ErrUnavailable, c.Reply.Code.Err())
+	case space.CodeBusy:
+		return fmt.Errorf("%w: %w", ErrOverloaded, c.Reply.Code.Err())
+	}
+	return nil
+}
+
+// fail ends a call whose time is up.
+func (c *Call) fail(reason error) {
+	if c.maybe {
+		c.Err = fmt.Errorf("%w: %w", ErrIndeterminate, reason)
+		return
+	}
+	c.Err = fmt.Errorf("%w: %w", ErrUnavailable, reason)
+}
+
+// beginAll gives identities to the calls that have none.
+func (r *Router) beginAll(ctx context.Context, g GroupID, svc Service, calls []*Call) error {
+	for _, c := range calls {
+		if c.begun {
+			continue
+		}
+		id, err := r.identify(ctx, g, svc, c.Partition)
+		if err != nil {
+			return err
+		}
+		c.id, c.begun = id, true
+		cmd := space.Command{
+			History: id.history, Session: r.mu.session, Sequence: id.sequence, Acked: id.acked,
+			Deadline: id.deadline, Independent: c.Independent, Ops: c.Ops,
+		}
+		c.body = cmd.Append(c.body[:0])
+	}
+	return nil
+}
+
+// identify returns the identity for a new command, after saying hello to the
+// group if the partition is not known yet.
+func (r *Router) identify(ctx context.Context, g GroupID, svc Service, p space.PartitionID) (identity, error) {
+	deadline, _ := ctx.Deadline()
+	s := r.session(p)
+	for range 2 {
+		now := time.Now()
+		if id, ok := s.begin(now, deadline.Sub(now)+answerMargin); ok {
+			return id, nil
+		}
+		greetings, err := svc.Hello(ctx, g)
+		if err != nil {
+			if errors.Is(err, ErrIndeterminate) {
+				// A lost hello changed nothing.
+				err = fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+			}
+			return identity{}, err
+		}
+		for _, x := range greetings {
+			r.session(x.Partition).greet(x.History, x.Clock, now)
+		}
+	}
+	return identity{}, fmt.Errorf("%w: group %d does not know partition %d yet", ErrUnavailable, g, p)
+}
+
+func (r *Router) session(p space.PartitionID) *session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.mu.partitions) <= int(p) {
+		r.mu.partitions = append(r.mu.partitions, newSession(r.mu.session))
+	}
+	return r.mu.partitions[p]
+}
+
+func (r *Router) settle(c *Call) {
+	if c.begun {
+		r.session(c.Partition).settle(c.id)
+	}
+}
+
+// repeatable reports whether an error lets the same request be sent again
+// without a decision by the caller.
+func repeatable(err error) bool {
+	var notLeader *NotLeaderError
+	return errors.As(err, &notLeader) || errors.Is(err, ErrUnavailable) ||
+		errors.Is(err, ErrOverloaded) || errors.Is(err, ErrIndeterminate)
+}
+
+// turn is the search for a group's leader on behalf of one request.
+type turn struct {
+	r      *Router
+	ctx    context.Context
+	group  GroupID
+	member MemberID
+	tried  int
+	wait   time.Duration
+	reason error // why the last attempt came to nothing
+}
+
+func (r *Router) turn(ctx context.Context, g GroupID) *turn {
+	return &turn{r: r, ctx: ctx, group: g, wait: backoffMin}
+}
+
+// service returns the service of the member to try.
+func (t *turn) service() (Service, error) {
+	g, ok := t.r.State().Group(t.group)
+	if !ok || len(g.Replicas) == 0 {
+		return nil, fmt.Errorf("%w: group %d has no replicas", ErrUnavailable, t.group)
+	}
+	t.r.mu.Lock()
+	t.member = t.r.mu.leaders[t.group]
+	t.r.mu.Unlock()
+	if t.member == "" {
+		t.member = g.Replicas[t.tried%len(g.Replicas)].Member
+	}
+	return t.r.member(t.ctx, t.member)
+}
+
+// again learns from a failed attempt and waits for the next one; false when the
+// request's time is up.
+func (t *turn) again(err error) bool {
+	t.reason = err
+	t.tried++
+	next := MemberID("")
+	var notLeader *NotLeaderError
+	if errors.As(err, &notLeader) {
+		next = notLeader.Leader
+	} else if errors.Is(err, ErrOverloaded) {
+		next = t.member
+	}
+	t.r.mu.Lock()
+	if t.r.mu.leaders[t.group] == t.member || t.r.mu.leaders[t.group] == "" {
+		t.r.mu.leaders[t.group] = next
+	}
+	t.r.mu.Unlock()
+	if next != "" && next != t.member && t.tried == 1 {
+		return t.ctx.Err() == nil // somebody knows better: no need to wait
+	}
+	if !pause(t.ctx, t.wait) {
+		return false
+	}
+	t.wait = min(2*t.wait, backoffMax)
+	if t.tried%8 == 0 {
+		// The state itself may be out of date; what cannot be learnt now will
+		// be asked for again.
+		if err := t.r.cfg.Topology.Refresh(t.ctx); err != nil {
+			t.reason = errors.Join(t.reason, err)
+		}
+	}
+	return true
+}
+
+// pause waits for about d; false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// member returns the service of a member.
+func (r *Router) member(ctx context.Context, id MemberID) (Service, error) {
+	if id == r.cfg.Self && r.cfg.Local != nil {
+		return r.cfg.Local, nil
+	}
+	m, ok := r.State().Member(id)
+	if !ok || m.Peer == "" {
+		return nil, fmt.Errorf("%w: member %s has no address", ErrUnavailable, id)
+	}
+	return r.links.service(ctx, m.Peer)
+}
+
+// Member returns the service of one member, for questions about itself.
+func (r *Router) Member(ctx context.Context, id MemberID) (Service, error) { return r.member(ctx, id) }

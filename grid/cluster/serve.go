@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/wire"
+)
+
+// server answers requests that arrive on connections with what a Service says.
+type server struct {
+	service Service
+}
+
+func appendGroup(g GroupID) []byte { return binary.AppendUvarint(nil, uint64(g)) }
+
+func malformed(err error) error {
+	return &wire.Error{Code: errInvalid, Message: "malformed request: " + err.Error()}
+}
+
+// call answers one request. It is a wire.Handler.
+func (s *server) call(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
+	reply, err := s.answer(ctx, kind, body)
+	if err == nil {
+		return reply, nil
+	}
+	return nil, toWire(err)
+}
+
+func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
+	switch kind {
+	case callState:
+		state, err := s.service.State(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		err = state.Snapshot(&b)
+		return b.Bytes(), err
+	case callHello:
+		p := wire.NewParser(body)
+		g, _ := binary.Uvarint(p.Bytes(binary.MaxVarintLen32))
+		if err := p.End(); err != nil {
+			return nil, malformed(err)
+		}
+		gs, err := s.service.Hello(ctx, GroupID(g))
+		return appendGreetings(nil, gs), err
+	case callSubmit:
+		g, subs, err := parseSubmit(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		return appendOutcomes(nil, s.service.Submit(ctx, g, subs)), nil
+	case callRead:
+		g, level, gets, err := parseRead(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		found, err := s.service.Read(ctx, g, level, gets)
+		return appendFound(nil, found), err
+	case callMatch:
+		g, level, q, err := parseMatch(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		m, err := s.service.Match(ctx, g, level, q)
+		return appendMatched(nil, &m), err
+	case callInvoke:
+		g, c, err := parseInvocation(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		return s.service.Invoke(ctx, g, c)
+	case callControl:
+		c, err := DecodeCommand(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		reply, err := s.service.Control(ctx, c)
+		return EncodeReply(reply), err
+	case callInspect:
+		p := wire.NewParser(body)
+		what := p.String(maxNameBytes)
+		if err := p.End(); err != nil {
+			return nil, malformed(err)
+		}
+		return s.service.Inspect(ctx, what)
+	}
+	return nil, &wire.Error{Code: errInvalid, Message: fmt.Sprintf("unknown request %d (is the other member newer?)", kind)}
+}
+
+// stream answers one request for a stream. It is a wire.StreamHandler.
+func (s *server) stream(ctx context.Context, kind uint8, body []byte, send func([]byte) error) error {
+	if kind != callFollow {
+		return &wire.Error{Code: errInvalid, Message: fmt.Sprintf("unknown stream %d (is the other member newer?)", kind)}
+	}
+	req, err := parseFollow(body)
+	if err != nil {
+		return malformed(err)
+	}
+	err = s.service.Follow(ctx, req, func(it FollowItem) error { return send(appendFollowItem(nil, &it)) })
+	if err != nil {
+		return toWire(err)
+	}
+	return nil
+}
+
+// checkCommand validates a client's command before it is proposed, so that a
+// hostile client cannot make replicas apply what they take for granted.
+func checkCommand(b []byte, c *space.Command) error {
+	if err := space.DecodeCommand(c, b); err != nil {
+		return err
+	}
+	return c.Validate()
+}
