@@ -54,7 +54,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	p.prep.reply = reply.Append(p.prep.reply[:0])
 	p.prep.reset()
 	if c.Session != 0 {
-		return p.sessions.keep(c, p.prep.reply)
+		return p.sessions.keep(c, reply.Code, p.prep.reply)
 	}
 	return slices.Clone(p.prep.reply)
 }
@@ -108,6 +108,10 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 }
 
 func (p *Partition) prepareOp(o *Op, i int) Code {
+	if o.Code == OpRespond {
+		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
+		return OK
+	}
 	sp := p.space(o.Space)
 	if sp == nil {
 		return CodeNoSpace

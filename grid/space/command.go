@@ -17,26 +17,35 @@ type Command struct {
 	Sequence uint64    // from 1, counted by the client for each partition
 	Acked    uint64    // every sequence number below it is settled: its answer may go
 	Deadline Time      // on the partition clock; refused when it has passed
+	// Attempt tells proposals for one request apart whose operations differ: a
+	// handler that is run again because what it read had changed. A repeat whose
+	// kept answer is an abort of a lower attempt is applied; any other repeat
+	// gets the kept answer. FinalAttempt closes the request for good.
+	Attempt uint8
 	// Independent lets operations fail one by one: a failed one has no effect
 	// and the others take effect all the same. Otherwise one failure aborts all.
 	Independent bool
 	Ops         []Op
 }
 
+// FinalAttempt is the attempt that no other can follow.
+const FinalAttempt = 255
+
 // OpCode says what an operation does.
 type OpCode uint8
 
 // Operations of clients. The numbers are part of the log format.
 const (
-	OpWrite     OpCode = 1 // Write Value under Key
-	OpTake      OpCode = 2 // remove the entry under Key and return it
-	OpTakeMatch OpCode = 3 // remove the first Limit entries that match Template and return them
-	OpChange    OpCode = 4 // apply Mutations to the entry under Key
-	OpRenew     OpCode = 5 // grant a new lease from now on
-	OpCheck     OpCode = 6 // fail unless the entry under Key has version Match (0: is absent)
-	OpRead      OpCode = 7 // return the entry under Key
-	OpReadMatch OpCode = 8 // return the first Limit entries that match Template
-	OpClear     OpCode = 9 // remove up to Limit entries of the space
+	OpWrite     OpCode = 1  // Write Value under Key
+	OpTake      OpCode = 2  // remove the entry under Key and return it
+	OpTakeMatch OpCode = 3  // remove the first Limit entries that match Template and return them
+	OpChange    OpCode = 4  // apply Mutations to the entry under Key
+	OpRenew     OpCode = 5  // grant a new lease from now on
+	OpCheck     OpCode = 6  // fail unless the entry under Key has version Match (0: is absent)
+	OpRead      OpCode = 7  // return the entry under Key
+	OpReadMatch OpCode = 8  // return the first Limit entries that match Template
+	OpClear     OpCode = 9  // remove up to Limit entries of the space
+	OpRespond   OpCode = 10 // return Value: the response of a handler, kept with the answer
 )
 
 // Operations of the grid itself. They stand alone in commands without session.
@@ -137,6 +146,9 @@ func (c *Command) Append(dst []byte) []byte {
 	if c.Independent {
 		flags |= 2
 	}
+	if c.Attempt != 0 {
+		flags |= 4
+	}
 	dst = append(dst, flags)
 	if c.Session != 0 {
 		dst = append(dst, c.History[:]...)
@@ -144,6 +156,9 @@ func (c *Command) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, c.Sequence)
 		dst = binary.AppendUvarint(dst, c.Sequence-c.Acked)
 		dst = binary.AppendVarint(dst, int64(c.Deadline))
+	}
+	if c.Attempt != 0 {
+		dst = append(dst, c.Attempt)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(c.Ops)))
 	for i := range c.Ops {
@@ -222,12 +237,15 @@ func DecodeCommand(c *Command, b []byte) error {
 			d.fail()
 		}
 	}
+	if flags&4 != 0 {
+		c.Attempt = d.u8()
+	}
 	const opMin = 5
 	for range d.count(MaxOps, opMin) {
 		ops = append(ops, d.op())
 	}
 	c.Ops = ops
-	if flags > 3 || !d.done() {
+	if flags > 7 || !d.done() {
 		return &Error{Code: CodeInvalid, Detail: "malformed command"}
 	}
 	return nil
@@ -318,11 +336,7 @@ func DropCommand(id ID) Command { return system(Op{Code: OpDrop, Space: id}) }
 func SinkCommand(s Sink) Command {
 	b := binary.AppendUvarint(nil, uint64(s.ID))
 	b = appendString(b, s.Name)
-	required := byte(0)
-	if s.Required {
-		required = 1
-	}
-	return system(Op{Code: OpSink, Value: append(b, required)})
+	return system(Op{Code: OpSink, Value: append(b, boolByte(s.Required))})
 }
 
 func system(o Op) Command { return Command{Ops: []Op{o}} }

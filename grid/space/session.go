@@ -37,6 +37,8 @@ type session struct {
 type answer struct {
 	deadline Time
 	reply    []byte // encoded Reply; immutable
+	attempt  uint8
+	aborted  bool // the reply is an abort, which a higher attempt may follow
 }
 
 func newSessions() sessions { return sessions{byID: map[SessionID]*session{}} }
@@ -50,7 +52,10 @@ func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
 			return nil, CodeForgotten
 		}
 		if i := c.Sequence - s.base; i < uint64(len(s.window)) && s.window[i].reply != nil {
-			return s.window[i].reply, OK
+			a := &s.window[i]
+			if !a.aborted || c.Attempt <= a.attempt {
+				return a.reply, OK
+			}
 		}
 	}
 	if c.Deadline <= now {
@@ -90,9 +95,9 @@ func (t *sessions) forget(a *answer) {
 	}
 }
 
-// keep stores the answer of a command that lookup let pass, and returns the
-// stored bytes.
-func (t *sessions) keep(c *Command, reply []byte) []byte {
+// keep stores the answer of a command that lookup let pass, in place of the one
+// of a lower attempt if there is one, and returns the stored bytes.
+func (t *sessions) keep(c *Command, code Code, reply []byte) []byte {
 	s := t.byID[c.Session]
 	if s == nil {
 		s = &session{base: c.Acked}
@@ -102,8 +107,9 @@ func (t *sessions) keep(c *Command, reply []byte) []byte {
 	for uint64(len(s.window)) <= i {
 		s.window = append(s.window, answer{})
 	}
+	t.forget(&s.window[i])
 	kept := t.store(reply)
-	s.window[i] = answer{deadline: c.Deadline, reply: kept}
+	s.window[i] = answer{deadline: c.Deadline, reply: kept, attempt: c.Attempt, aborted: code == CodeAborted}
 	s.last = max(s.last, c.Deadline)
 	t.answers++
 	t.bytes += len(kept)
@@ -159,10 +165,18 @@ func (t *sessions) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(s.window)))
 		for _, a := range s.window {
 			dst = binary.AppendUvarint(dst, uint64(a.deadline))
+			dst = append(dst, a.attempt, boolByte(a.aborted))
 			dst = appendBytes(dst, a.reply)
 		}
 	}
 	return dst
+}
+
+func boolByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (d *decoder) sessions() sessions {
@@ -170,8 +184,8 @@ func (d *decoder) sessions() sessions {
 	for range d.count(maxSessions, 11) {
 		id := SessionID(d.u64())
 		s := &session{base: d.uvarint(), last: Time(d.uvarint())}
-		for range d.count(maxWindow, 2) {
-			a := answer{deadline: Time(d.uvarint())}
+		for range d.count(maxWindow, 4) {
+			a := answer{deadline: Time(d.uvarint()), attempt: d.u8(), aborted: d.u8() == 1}
 			if b := d.bytes(); len(b) > 0 {
 				a.reply = t.store(b)
 				t.answers++

@@ -25,12 +25,12 @@ func (c *Command) Validate() error {
 }
 
 func (o *Op) validate() *Error {
-	if o.Code < OpWrite || o.Code > OpClear {
+	if o.Code < OpWrite || o.Code > OpRespond {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
-	keyed := o.Code != OpTakeMatch && o.Code != OpReadMatch && o.Code != OpClear
+	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
 	switch {
-	case keyed && len(o.Key) == 0:
+	case !unkeyed && len(o.Key) == 0:
 		return &Error{Code: CodeInvalid, Detail: "the key is empty"}
 	case len(o.Key) > MaxKeyBytes:
 		return &Error{Code: CodeTooLarge, Detail: fmt.Sprintf("the key has %d bytes", len(o.Key)), Hint: fmt.Sprintf("at most %d", MaxKeyBytes)}
