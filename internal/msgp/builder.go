@@ -2,7 +2,6 @@ package msgp
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 )
 
@@ -40,7 +39,12 @@ func (b *builder) openMap() openedMap {
 	return openedMap{body: b.size(), first: len(b.pairs)}
 }
 
-func (b *builder) key() { b.pairs = append(b.pairs, pair{key: int32(b.size())}) }
+func (b *builder) key() {
+	if b.pairs == nil {
+		b.pairs = make([]pair, 0, 16) // enough for most entries
+	}
+	b.pairs = append(b.pairs, pair{key: int32(b.size())})
+}
 
 // val and pair speak of the innermost map's latest note: maps inside the key
 // or value have been closed and have taken theirs away.
@@ -53,10 +57,9 @@ func (b *builder) closeMap(m openedMap) error {
 	pairs := b.pairs[m.first:]
 	b.pairs = b.pairs[:m.first]
 	value := b.dst[b.base:]
-	byKey := func(x, y pair) int {
-		return cmp.Or(bytes.Compare(value[x.key:x.val], value[y.key:y.val]), cmp.Compare(x.key, y.key))
-	}
-	slices.SortFunc(pairs, byKey)
+	slices.SortFunc(pairs, func(x, y pair) int {
+		return bytes.Compare(value[x.key:x.val], value[y.key:y.val])
+	})
 	inPlace := true
 	next := int32(m.body)
 	for i, p := range pairs {

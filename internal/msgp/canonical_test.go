@@ -205,7 +205,7 @@ func TestIsCanonicalMeansUnchanged(t *testing.T) {
 
 // c14n is Canonical without its shortcut for what is canonical already.
 func c14n(src []byte) ([]byte, error) {
-	c := canonicalizer{builder: newBuilder(nil), src: src}
+	c := canonicalizer{src: src}
 	if err := c.value(0); err != nil {
 		return nil, err
 	}

@@ -137,9 +137,7 @@ func everyKey(b []byte, pos, pairs int, ok func(head) bool) bool {
 		if err != nil || !ok(key) {
 			return false
 		}
-		if pos = after(b, key.end); pos < 0 {
-			return false
-		}
+		pos = after(b, key.end)
 	}
 	return true
 }

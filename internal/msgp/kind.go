@@ -106,6 +106,7 @@ type form struct {
 	fixed uint8 // bytes that are always there: first byte, count, extension type, payload of known size
 	count uint8 // of these, bytes of the big-endian length or count behind the first byte
 	items uint8 // child values that the first byte itself declares; a map declares two for each pair
+	size  uint8 // bytes of the whole value if the first byte settles it, else 0; 0 for containers
 }
 
 // forms is indexed by first byte and never written. A lookup beats a switch
@@ -146,6 +147,11 @@ func makeForms() (t [256]form) {
 		width := uint8(2) << i
 		t[codeArray16+i] = form{kind: Array, fixed: 1 + width, count: width}
 		t[codeMap16+i] = form{kind: Map, fixed: 1 + width, count: width}
+	}
+	for c, f := range t {
+		if f.count == 0 && !f.kind.container() {
+			t[c].size = f.fixed
+		}
 	}
 	return t
 }

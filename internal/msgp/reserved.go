@@ -83,7 +83,7 @@ func (b *builder) replacePairs(at, skip int) error {
 		if key.kind != String && key.kind != Int {
 			return ErrKey
 		}
-		if pos = after(value, key.end); pos < 0 {
+		if pos = after(value, key.end); pos > len(value) {
 			return ErrTooDeep // what the parser appended cannot be wrong otherwise
 		}
 		b.pairs = append(b.pairs, pair{key: int32(h.end), val: int32(key.end), end: int32(pos)})

@@ -79,12 +79,11 @@ func scan(b []byte, pos, outer int) (end int, err error) {
 			return 0, failAt(pos, ErrTruncated)
 		}
 		// Most values are scalars of known size; they need no head.
-		if f := &forms[b[pos]]; f.count == 0 && f.items == 0 && f.kind != Invalid && !f.kind.container() {
-			next := pos + int(f.fixed)
-			if next > len(b) {
+		if size := int(forms[b[pos]].size); size != 0 {
+			if size > len(b)-pos {
 				return 0, failAt(pos, ErrTruncated)
 			}
-			pos = next
+			pos += size
 			left--
 		} else {
 			h, err := readHead(b, pos)
@@ -110,6 +109,26 @@ func scan(b []byte, pos, outer int) (end int, err error) {
 			left = open[level]
 		}
 	}
+}
+
+// after returns the offset behind the value at b[pos], where b has been
+// checked or does not matter: beyond len(b) if b ends first or is malformed.
+func after(b []byte, pos int) int {
+	if pos < len(b) {
+		if size := forms[b[pos]].size; size != 0 {
+			return pos + int(size)
+		}
+	}
+	return afterLong(b, pos)
+}
+
+// afterLong is after for values whose first byte does not settle their size.
+func afterLong(b []byte, pos int) int {
+	end, err := scan(b, pos, 0)
+	if err != nil {
+		return len(b) + 1
+	}
+	return end
 }
 
 // Check reports whether b is exactly one well-formed value nested at most
