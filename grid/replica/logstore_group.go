@@ -76,7 +76,7 @@ func loadGroupLog(s *LogStorage, id uint32) (*GroupLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.mu.first, g.mu.last, g.mu.commit = first, last, newest.commit
+	g.mu.first, g.mu.last, g.mu.commit = first, last, min(newest.commit, last)
 	return g, nil
 }
 
