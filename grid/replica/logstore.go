@@ -49,7 +49,7 @@ type LogStorageConfig struct {
 	Logger *slog.Logger
 	// OnFatal is called exactly once, with an error that matches ErrFailed, when a write, a sync or a background task fails:
 	// on a broken disk, a full disk, a corrupt file. It should end the process and must neither panic nor call back into
-	// the LogStorage, since it may run with locks of the storage held. From then on every operation fails. Nil panics instead.
+	// the LogStorage, since it may run with locks of the storage held. From then on every operation fails. Nil ends the process by a panic.
 	OnFatal func(error)
 	// MemTableBytes is the size of one write buffer, of which up to four exist; default DefaultMemTableBytes.
 	MemTableBytes uint64
@@ -158,8 +158,12 @@ func (s *LogStorage) openPebble() (*pebble.DB, error) {
 }
 
 func (s *LogStorage) pebbleOptions() *pebble.Options {
+	fsys := s.cfg.FS
+	if fsys == nil {
+		fsys = vfs.Default
+	}
 	options := &pebble.Options{
-		FS:                          s.cfg.FS,
+		FS:                          &failStopFS{FS: fsys, stop: s.stop},
 		Lock:                        s.lock,
 		Logger:                      s.stop,
 		EventListener:               s.stop.events(),
@@ -174,7 +178,7 @@ func (s *LogStorage) pebbleOptions() *pebble.Options {
 		BytesPerSync:                backgroundSyncs,
 		WALBytesPerSync:             backgroundSyncs,
 	}
-	if options.FS == nil {
+	if s.cfg.FS == nil {
 		options.WithFSDefaults() // Watches the operating system's files for slow operations.
 	}
 	return options

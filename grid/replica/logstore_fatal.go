@@ -45,8 +45,8 @@ func newFailStop(dir string, log *slog.Logger, onFatal func(error)) *failStop {
 	return &failStop{dir: dir, log: log, onFatal: onFatal, failed: make(chan struct{})}
 }
 
-// fail records cause if it is the first failure, tells the owner, and returns the failure that counts.
-// Without an onFatal it panics: to go on would be to acknowledge what may not be on disk.
+// fail records cause if it is the first failure, tells the owner, and returns the failure that counts. Without an onFatal it
+// ends the process by a panic on a goroutine of its own, because Pebble recovers from one on some of its own.
 func (f *failStop) fail(cause error) error {
 	failure := &FailedError{Dir: f.dir, Cause: cause}
 	if !f.first.CompareAndSwap(nil, failure) {
@@ -54,7 +54,8 @@ func (f *failStop) fail(cause error) error {
 	}
 	close(f.failed)
 	if f.onFatal == nil {
-		panic(failure)
+		go func() { panic(failure) }()
+		select {}
 	}
 	f.onFatal(failure)
 	return failure
@@ -122,11 +123,7 @@ func (f *failStop) commit(db *pebble.DB, batch *pebble.Batch, durable bool) erro
 // The wait for the sync is a separate call because it returns the error, where the ordinary commit reports it to Fatalf.
 func applyBatch(db *pebble.DB, batch *pebble.Batch, durable bool) (err error) {
 	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case *FailedError:
-			panic(r) // Our own, on its way out of Fatalf.
-		default:
+		if r := recover(); r != nil {
 			err = fmt.Errorf("commit: %v", r)
 		}
 	}()

@@ -76,7 +76,7 @@ func loadGroupLog(s *LogStorage, id uint32) (*GroupLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.mu.first, g.mu.last, g.mu.commit = first, last, newest.commit
+	g.mu.first, g.mu.last, g.mu.commit = first, last, min(newest.commit, last)
 	return g, nil
 }
 
@@ -178,12 +178,11 @@ func (g *GroupLog) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
-	g.write.Lock()
-	defer g.write.Unlock()
-	if err := g.useForWrite(); err != nil {
+	done, err := g.beginWrite()
+	if err != nil {
 		return err
 	}
-	defer g.storage.life.RUnlock()
+	defer done()
 	if err := checkContinues(g.mu.last, logs); err != nil { // Only writers change it, so no lock is needed to read it.
 		return fmt.Errorf("%w: group %d: %w", ErrLogGap, g.group, err)
 	}
@@ -200,12 +199,22 @@ func (g *GroupLog) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// useForWrite requires write to be held. As LogStorage.use, it holds life if the error is nil.
-func (g *GroupLog) useForWrite() error {
-	if g.dropped {
-		return fmt.Errorf("%w: %d", ErrDropped, g.group)
+// beginWrite takes the writer's turn and returns what ends it.
+func (g *GroupLog) beginWrite() (done func(), err error) {
+	if err := g.storage.stop.err(); err != nil {
+		return nil, err // The writer before us may be parked in the failure, its turn never to end.
 	}
-	return g.storage.use()
+	g.write.Lock()
+	if g.dropped {
+		err = fmt.Errorf("%w: %d", ErrDropped, g.group)
+	} else {
+		err = g.storage.use()
+	}
+	if err != nil {
+		g.write.Unlock()
+		return nil, err
+	}
+	return func() { g.storage.life.RUnlock(); g.write.Unlock() }, nil
 }
 
 // checkContinues reports whether logs are consecutive and follow last.
@@ -291,12 +300,11 @@ func (g *GroupLog) GetCommitIndex() (uint64, error) {
 // goes, so that after a crash in between the log is still one run. A cut at the front is not waited for: if a crash
 // undoes it, older entries are back that a snapshot covers anyway. A cut of the tail is durable on return.
 func (g *GroupLog) DeleteRange(lo, hi uint64) error {
-	g.write.Lock()
-	defer g.write.Unlock()
-	if err := g.useForWrite(); err != nil {
+	done, err := g.beginWrite()
+	if err != nil {
 		return err
 	}
-	defer g.storage.life.RUnlock()
+	defer done()
 	first, last := g.mu.first, g.mu.last
 	lo, hi = max(lo, first), min(hi, last)
 	switch {

@@ -375,13 +375,19 @@ func (s *diskSink) Write(p []byte) (int, error) {
 	if s.meta.Size+int64(len(p)) > s.store.cfg.MaxBytes {
 		return 0, fmt.Errorf("%w: %d bytes", ErrSnapshotTooLarge, s.store.cfg.MaxBytes)
 	}
-	s.sum = crc32.Update(s.sum, castagnoli, p) // Before the write: a file may change the bytes it is given.
-	n, err := s.buffer.Write(p)
-	s.meta.Size += int64(n)
-	if err != nil {
-		return n, fmt.Errorf("replica: write snapshot: %w", err)
+	s.sum = crc32.Update(s.sum, castagnoli, p)
+	written := 0
+	for len(p) > 0 {
+		// Pieces of at most the buffer are copied into it. The file may change the bytes it is given, so p must not reach it.
+		n, err := s.buffer.Write(p[:min(len(p), snapshotWriteBuffer)])
+		written += n
+		s.meta.Size += int64(n)
+		if err != nil {
+			return written, fmt.Errorf("replica: write snapshot: %w", err)
+		}
+		p = p[n:]
 	}
-	return n, nil
+	return written, nil
 }
 
 // Close publishes the snapshot, durably, and removes those it replaces. After an error there is no snapshot. A second call, and
@@ -402,7 +408,10 @@ func (s *diskSink) Close() error {
 		s.store.cfg.OnFatal(err)
 		return err
 	}
-	return s.store.reap()
+	if err := s.store.reap(); err != nil { // The snapshot is there all the same; the next one tries again.
+		s.store.cfg.Logger.Warn("old snapshots remain", "error", err)
+	}
+	return nil
 }
 
 // finish writes the footer, syncs and closes the file. It leaves s.file set if it fails, for Cancel.
