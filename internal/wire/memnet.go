@@ -132,6 +132,21 @@ func (n *Network) Crash(host string) {
 	}
 }
 
+// Connections returns how many connections between two hosts are open at one
+// end at least.
+func (n *Network) Connections(a, b string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	count := 0
+	for c := range n.conns {
+		mine := (c.in.from == a && c.in.to == b) || (c.in.from == b && c.in.to == a)
+		if mine && (c.in.from == a || c.peer.closed) {
+			count++
+		}
+	}
+	return count
+}
+
 // update changes one direction of a link and wakes whoever it concerns.
 func (n *Network) update(from, to string, change func(*memLink)) {
 	n.mu.Lock()
