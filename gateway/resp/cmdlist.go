@@ -77,13 +77,13 @@ func serverCommands() []Spec {
 			{"cluster|shards", 2, Stale, noKeys, ClusterGroup, "7.0.0", "Lists the slot ranges with their replicas.", nil},
 			{"cluster|slots", 2, Stale, noKeys, ClusterGroup, "3.0.0", "Lists the slot ranges with the members that serve them.", nil},
 		}},
-		{"command", -1, anytime, noKeys, ServerGroup, "2.8.13", "Describes the commands.", []Spec{
-			{"command|count", 2, anytime, noKeys, ServerGroup, "2.8.13", "Returns the number of commands.", nil},
-			{"command|docs", -2, anytime, noKeys, ServerGroup, "7.0.0", "Returns the documentation of commands.", nil},
-			{"command|getkeys", -3, anytime, noKeys, ServerGroup, "2.8.13", "Returns the keys of a command.", nil},
-			{"command|help", 2, anytime, noKeys, ServerGroup, "5.0.0", "Lists the subcommands.", nil},
-			{"command|info", -2, anytime, noKeys, ServerGroup, "2.8.13", "Describes some or all commands.", nil},
-			{"command|list", -2, anytime, noKeys, ServerGroup, "7.0.0", "Returns the names of the commands.", nil},
+		{"command", -1, anytime, noKeys, Connection, "2.8.13", "Describes the commands.", []Spec{
+			{"command|count", 2, anytime, noKeys, Connection, "2.8.13", "Returns the number of commands.", nil},
+			{"command|docs", -2, anytime, noKeys, Connection, "7.0.0", "Returns the documentation of commands.", nil},
+			{"command|getkeys", -3, anytime, noKeys, Connection, "2.8.13", "Returns the keys of a command.", nil},
+			{"command|help", 2, anytime, noKeys, Connection, "5.0.0", "Lists the subcommands.", nil},
+			{"command|info", -2, anytime, noKeys, Connection, "2.8.13", "Describes some or all commands.", nil},
+			{"command|list", -2, anytime, noKeys, Connection, "7.0.0", "Returns the names of the commands.", nil},
 		}},
 		{"config", -2, 0, noKeys, ServerGroup, "2.0.0", "Commands about settings.", []Spec{
 			{"config|get", -3, adminPlain, noKeys, ServerGroup, "2.0.0", "Returns settings whose names match.", nil},
@@ -109,7 +109,7 @@ func serverCommands() []Spec {
 			{"module|help", 2, anytime, noKeys, ServerGroup, "5.0.0", "Lists the subcommands.", nil},
 			{"module|list", 2, Admin | NoScript, noKeys, ServerGroup, "4.0.0", "Returns an empty list.", nil},
 		}},
-		{"role", 1, anytimePlain | Fast, noKeys, ServerGroup, "2.8.12", "Returns the part the member plays in replication.", nil},
+		{"role", 1, anytimePlain | Fast | Dangerous, noKeys, ServerGroup, "2.8.12", "Returns the part the member plays in replication.", nil},
 		{"slowlog", -2, 0, noKeys, ServerGroup, "2.2.12", "Commands about slow commands.", []Spec{
 			{"slowlog|get", -2, Admin | anytime, noKeys, ServerGroup, "2.2.12", "Returns the latest slow commands.", nil},
 			{"slowlog|help", 2, anytime, noKeys, ServerGroup, "6.2.0", "Lists the subcommands.", nil},

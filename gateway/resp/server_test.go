@@ -4,10 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -467,5 +473,51 @@ func TestServerCloses(t *testing.T) {
 	}
 	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is open: %v", err)
+	}
+}
+
+// selfSigned returns a certificate for the length of a test.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// A listener may speak TLS; who does not complete the handshake is cut, though
+// no authentication is asked for.
+func TestServerOverTLS(t *testing.T) {
+	certificate := selfSigned(t)
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := New(Config{Handler: &demo{}, Logger: quiet(), AuthTimeout: 500 * time.Millisecond})
+	served := make(chan error, 1)
+	go func() {
+		served <- server.Serve(tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{certificate}}))
+	}()
+	silent := dial(t, plain.Addr().String())
+
+	roots := x509.NewCertPool()
+	leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(leaf)
+	c := tls.Client(dial(t, plain.Addr().String()), &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	send(t, c, "PING\r\n*1\r\n:1\r\n")
+	expect(t, c, "+PONG\r\n-ERR Protocol error: expected '$', got ':'\r\n")
+	expectEnd(t, c)
+	expectEnd(t, silent)
+	if err := errors.Join(server.Close(), <-served); err != nil {
+		t.Error(err)
 	}
 }
