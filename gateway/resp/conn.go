@@ -37,6 +37,8 @@ type conn struct {
 	authBy time.Time
 	// deadline tells why the read deadline now in force was set.
 	deadline deadline
+	// held is what this connection has added to the level of buffer bytes.
+	held int64
 }
 
 // deadline is the reason of a read deadline.
@@ -150,6 +152,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 	}
 	c.deadline = reason
+	c.account(int64(c.reader.Held() + c.session.Out.Held()))
 	// Drain raises its flag before it sets a deadline in the past: if that
 	// one was just overwritten, the flag is up by now.
 	if c.server.draining.Load() {
@@ -158,6 +161,14 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.net.Read(b)
 	c.server.stats.bytesIn.Add(int64(n))
 	return n, err
+}
+
+// account keeps the server's level of buffer bytes true.
+func (c *conn) account(held int64) {
+	if held != c.held {
+		c.server.stats.bufferBytes.Add(held - c.held)
+		c.held = held
+	}
 }
 
 func (c *conn) nextDeadline() (deadline, time.Time) {

@@ -183,19 +183,21 @@ func TestIdleConnectionGivesBuffersBack(t *testing.T) {
 		go func() { _, _ = io.WriteString(c, "*1\r\n$100000\r\n"+value+"\r\n") }()
 		expect(t, c, "*1\r\n$100000\r\n"+value+"\r\n")
 		synctest.Wait()
-		server.mu.Lock()
-		conn := server.mu.conns[1].conn
-		server.mu.Unlock()
-		if conn.reader.Held() < len(value) {
-			t.Fatalf("%d bytes held for reading", conn.reader.Held())
+		if held := server.Stats().BufferBytes; held < int64(len(value)) {
+			t.Fatalf("%d bytes held", held)
 		}
 		time.Sleep(connTrimAfter)
 		synctest.Wait()
-		if held := conn.reader.Held() + conn.session.Out.Held(); held > readerMinBuffer+writerKeep {
+		if held := server.Stats().BufferBytes; held > readerMinBuffer+writerKeep {
 			t.Errorf("%d bytes held while idle", held)
 		}
 		send(t, c, "PING\r\n")
 		expect(t, c, "+PONG\r\n")
+		c.Close()
+		synctest.Wait()
+		if held := server.Stats().BufferBytes; held != 0 {
+			t.Errorf("%d bytes held for no connection", held)
+		}
 	})
 }
 

@@ -1,5 +1,9 @@
 package resp
 
+// shortestLine is the least that Limits.Inline and Limits.PreAuthBulk may be, in
+// bytes: the reader takes header lines up to this length without measuring them.
+const shortestLine = 10
+
 // Limits bounds what one connection may make the gateway hold. A zero field
 // means its default. Every limit is judged by the position of a byte in its
 // command, never by how the bytes were cut into packets, so a client meets the
@@ -42,6 +46,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Request, 16<<20)
 	set(&l.PreAuthArgs, 10)
 	set(&l.PreAuthBulk, 16<<10)
+	l.Inline, l.PreAuthBulk = max(l.Inline, shortestLine), max(l.PreAuthBulk, shortestLine)
 	set(&l.Queue, 16<<10)
 	set(&l.QueueBytes, 16<<20)
 	return l

@@ -295,6 +295,11 @@ func (r *Reader) arguments() (bool, error) {
 // It reports false if the line is not complete.
 func (r *Reader) header(line, number string) (int64, bool, error) {
 	start := r.head + r.pos
+	if n, width := shortNumber(r.buf[start+1 : r.tail]); width > 0 {
+		r.pos += 1 + width
+		r.scanned = r.pos
+		return n, true, nil
+	}
 	limit := r.lineLimit()
 	end := min(r.tail, start+limit)
 	from := max(r.head+r.scanned, start)
@@ -318,6 +323,22 @@ func (r *Reader) header(line, number string) (int64, bool, error) {
 	r.pos = cr + 2 - r.head
 	r.scanned = r.pos
 	return n, true, nil
+}
+
+// shortNumber reads what nearly every header is, a few digits and a line end
+// that have all come. It returns the bytes they take, 0 if it is anything else.
+func shortNumber(b []byte) (n int64, width int) {
+	for i := range min(len(b)-1, shortestLine-len("$\r\n")+1) {
+		switch c := b[i]; {
+		case '0' <= c && c <= '9':
+			n = n*10 + int64(c-'0')
+		case c == '\r' && b[i+1] == '\n' && i > 0 && (i == 1 || b[0] != '0'):
+			return n, i + len("\r\n")
+		default:
+			return 0, 0
+		}
+	}
+	return 0, 0
 }
 
 func (r *Reader) checkArgs(count int64) error {

@@ -204,6 +204,7 @@ func (s *Server) admit(nc net.Conn) {
 func (s *Server) run(ctx context.Context, id uint64, entry *serving) {
 	defer s.running.Done()
 	entry.conn.serve(ctx)
+	entry.conn.account(0)
 	entry.cancel()
 	_ = entry.conn.net.Close()
 	s.config.Handler.Closed(entry.conn.session)

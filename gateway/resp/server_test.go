@@ -4,10 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -204,6 +210,17 @@ func expectEnd(t testing.TB, c io.Reader) {
 	}
 }
 
+// until waits for the server's counters, which may be behind what a client has
+// seen.
+func until(t testing.TB, server *Server, done func(Stats) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(server.Stats()); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", server.Stats())
+		}
+	}
+}
+
 // step is one line of a session script: bytes to send, to expect, or the end.
 type step struct {
 	verb, text string
@@ -296,7 +313,8 @@ func TestServerBatchesPipelines(t *testing.T) {
 	}
 	send(t, c, in.String())
 	expect(t, c, want.String())
-	if stats := server.Stats(); stats.Commands != 500 || stats.Batches > 50 || stats.BytesIn != int64(in.Len()) || stats.BytesOut != int64(want.Len()) {
+	until(t, server, func(s Stats) bool { return s.BytesOut == int64(want.Len()) })
+	if stats := server.Stats(); stats.Commands != 500 || stats.Batches > 50 || stats.BytesIn != int64(in.Len()) {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -314,9 +332,7 @@ func TestServerRefusesConnections(t *testing.T) {
 	send(t, first, "QUIT\r\n")
 	expect(t, first, "+OK\r\n")
 	expectEnd(t, first)
-	for server.Stats().Open > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, server, func(s Stats) bool { return s.Open == 0 })
 	third := dial(t, address)
 	send(t, third, "PING\r\n")
 	expect(t, third, "+PONG\r\n")
@@ -360,9 +376,7 @@ func TestServerDrains(t *testing.T) {
 	send(t, idle, "PING\r\n")
 	expect(t, idle, "+PONG\r\n")
 	send(t, busy, "BLOCK\r\nPING\r\n")
-	for server.Stats().BytesIn < int64(len("PING\r\nBLOCK\r\nPING\r\n")) {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, server, func(s Stats) bool { return s.BytesIn == int64(len("PING\r\nBLOCK\r\nPING\r\n")) })
 	drained := make(chan error, 1)
 	go func() { drained <- server.Drain(context.Background()) }()
 	expectEnd(t, idle)
@@ -388,9 +402,7 @@ func TestServerDrainsInTime(t *testing.T) {
 	server, address := start(t, Config{})
 	c := dial(t, address)
 	send(t, c, "BLOCK\r\n")
-	for server.Stats().BytesIn == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, server, func(s Stats) bool { return s.BytesIn > 0 })
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := server.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -406,9 +418,7 @@ func TestServerKillsConnections(t *testing.T) {
 	server, address := start(t, Config{})
 	c := dial(t, address)
 	send(t, c, "NAME worker\r\nSELECT 3\r\nHELLO 3\r\nBLOCK\r\n")
-	for server.Stats().BytesIn == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, server, func(s Stats) bool { return s.BytesIn > 0 })
 	var client Client
 	for client.Proto != 3 { // the commands are under way
 		clients := server.Clients()
@@ -441,9 +451,7 @@ func TestServerSurvivesHandlers(t *testing.T) {
 	c := dial(t, address)
 	send(t, c, "PING\r\n")
 	expect(t, c, "+PONG\r\n")
-	if stats := server.Stats(); stats.Panics != 1 {
-		t.Errorf("%+v", stats)
-	}
+	until(t, server, func(s Stats) bool { return s.Panics == 1 })
 }
 
 // Close may come at any time and more than once; afterwards nothing is served.
@@ -465,5 +473,51 @@ func TestServerCloses(t *testing.T) {
 	}
 	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is open: %v", err)
+	}
+}
+
+// selfSigned returns a certificate for the length of a test.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// A listener may speak TLS; who does not complete the handshake is cut, though
+// no authentication is asked for.
+func TestServerOverTLS(t *testing.T) {
+	certificate := selfSigned(t)
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := New(Config{Handler: &demo{}, Logger: quiet(), AuthTimeout: 500 * time.Millisecond})
+	served := make(chan error, 1)
+	go func() {
+		served <- server.Serve(tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{certificate}}))
+	}()
+	silent := dial(t, plain.Addr().String())
+
+	roots := x509.NewCertPool()
+	leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(leaf)
+	c := tls.Client(dial(t, plain.Addr().String()), &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	send(t, c, "PING\r\n*1\r\n:1\r\n")
+	expect(t, c, "+PONG\r\n-ERR Protocol error: expected '$', got ':'\r\n")
+	expectEnd(t, c)
+	expectEnd(t, silent)
+	if err := errors.Join(server.Close(), <-served); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,10 +2,11 @@ package resp
 
 import "sync/atomic"
 
-// Stats counts what a server has done since it was made, but for Open, which
-// is a level.
+// Stats counts what a server has done since it was made, but for Open and
+// BufferBytes, which are levels.
 type Stats struct {
 	Open           int64 // connections now
+	BufferBytes    int64 // held by open connections for reading and writing
 	Accepted       int64 // connections taken
 	Refused        int64 // connections beyond MaxConns or MaxConnsPerAddr
 	Commands       int64 // replies made
@@ -21,7 +22,7 @@ type Stats struct {
 }
 
 type counters struct {
-	open, accepted, refused              atomic.Int64
+	bufferBytes, open, accepted, refused atomic.Int64
 	commands, batches, bytesIn, bytesOut atomic.Int64
 	protocolErrors, authTimeouts         atomic.Int64
 	stallTimeouts, slowReaders, panics   atomic.Int64
@@ -33,6 +34,7 @@ func (s *Server) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		Open:           c.open.Load(),
+		BufferBytes:    c.bufferBytes.Load(),
 		Accepted:       c.accepted.Load(),
 		Refused:        c.refused.Load(),
 		Commands:       c.commands.Load(),
