@@ -36,16 +36,44 @@ func (r *Router) Read(ctx context.Context, level Level, lookups []*Lookup) {
 	})
 }
 
-// Match asks one partition for the entries that match a template.
+// Match asks the group of the first partition in q for the entries that match;
+// partitions of other groups have to be asked for by themselves. It goes through
+// the partitions until Limit entries are found or all are searched.
 func (r *Router) Match(ctx context.Context, level Level, q Match) (Matched, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	table := r.State().Table
-	if int(q.Partition) >= len(table) {
-		return Matched{}, errNoPartition(q.Partition)
+	if len(q.Partitions) == 0 || int(q.Partitions[0]) >= len(table) {
+		return Matched{}, fmt.Errorf("%w: no such partitions", ErrUnavailable)
 	}
-	g := table[q.Partition]
-	return ask(ctx, r, g, level, func(svc Service) (Matched, error) { return svc.Match(ctx, g, level, q) })
+	g := table[q.Partitions[0]]
+	var all Matched
+	for all.Done < len(q.Partitions) && len(all.Entries) < q.Limit && all.Code == space.OK {
+		part := q
+		part.Partitions, part.From, part.Limit = q.Partitions[all.Done:], max(all.Next, q.From), q.Limit-len(all.Entries)
+		if all.Done > 0 {
+			part.From = all.Next
+		}
+		m, err := ask(ctx, r, g, level, func(svc Service) (Matched, error) { return svc.Match(ctx, g, level, part) })
+		if err != nil {
+			return Matched{}, err
+		}
+		all.Entries = append(all.Entries, m.Entries...)
+		all.Code, all.Done, all.Next = m.Code, all.Done+m.Done, m.Next
+	}
+	return all, nil
+}
+
+// Groups returns the partitions of the cluster by the group that holds them.
+func (r *Router) Groups() [][]space.PartitionID {
+	var groups [][]space.PartitionID
+	for p, g := range r.State().Table {
+		for len(groups) <= int(g) {
+			groups = append(groups, nil)
+		}
+		groups[g] = append(groups[g], space.PartitionID(p))
+	}
+	return groups
 }
 
 // ask repeats a question, which changes nothing, until it is answered.

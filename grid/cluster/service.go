@@ -28,7 +28,7 @@ type Service interface {
 	Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome
 	// Read looks up entries by key in partitions of one group.
 	Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]Found, error)
-	// Match finds entries of one partition by template.
+	// Match finds entries of some partitions of one group by template.
 	Match(ctx context.Context, g GroupID, level Level, q Match) (Matched, error)
 	// Invoke runs a unit's handler beside a partition, on the group's leader.
 	Invoke(ctx context.Context, g GroupID, call Invocation) ([]byte, error)
@@ -87,25 +87,26 @@ type Found struct {
 	Entry space.Entry
 }
 
-// Match asks one partition for the entries that match a template, by order.
+// Match asks partitions of one group, one after the other, for the entries that
+// match a template, by order within each partition.
 type Match struct {
-	Partition space.PartitionID
-	Space     space.ID
-	Template  []byte // canonical msgpack map; nil matches every entry
-	From      uint64 // lowest order number wanted
-	Limit     int    // entries wanted; an answer may have fewer though there are more
-	AllowScan bool
+	Space      space.ID
+	Template   []byte // canonical msgpack map; nil matches every entry
+	Partitions []space.PartitionID
+	From       uint64 // lowest order number wanted of the first partition
+	Limit      int    // entries wanted; an answer may have fewer though there are more
+	AllowScan  bool
 }
 
-// Matched is the answer to a Match.
+// Matched is the answer to a Match. Which partition an entry is of follows from
+// its key.
 type Matched struct {
 	Code    space.Code
 	Entries []space.Entry
-	// More says that the answer was cut short; the next one begins above the
-	// last entry's order.
-	More bool
-	// Position is where the partition stood.
-	Position space.Position
+	// Done is how many of the partitions were searched to their end, and Next
+	// the lowest order number not yet searched in the one after them.
+	Done int
+	Next uint64
 }
 
 // Invocation is one call of a handler. Its identity is that of the command that

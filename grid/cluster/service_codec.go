@@ -278,9 +278,12 @@ func parseFound(b []byte, n int) ([]Found, error) {
 func appendMatch(dst []byte, g GroupID, level Level, q *Match) []byte {
 	dst = binary.AppendUvarint(dst, uint64(g))
 	dst = append(dst, byte(level))
-	dst = binary.AppendUvarint(dst, uint64(q.Partition))
 	dst = binary.AppendUvarint(dst, uint64(q.Space))
 	dst = wire.AppendBytes(dst, q.Template)
+	dst = binary.AppendUvarint(dst, uint64(len(q.Partitions)))
+	for _, p := range q.Partitions {
+		dst = binary.AppendUvarint(dst, uint64(p))
+	}
 	dst = binary.AppendUvarint(dst, q.From)
 	dst = binary.AppendUvarint(dst, uint64(max(q.Limit, 0)))
 	return wire.AppendBool(dst, q.AllowScan)
@@ -289,7 +292,11 @@ func appendMatch(dst []byte, g GroupID, level Level, q *Match) []byte {
 func parseMatch(b []byte) (GroupID, Level, Match, error) {
 	p := wire.NewParser(b)
 	g, level := GroupID(p.Uvarint()), Level(p.Byte())
-	q := Match{Partition: parsePartition(p), Space: space.ID(p.Uvarint()), Template: p.Bytes(space.MaxValueBytes), From: p.Uvarint()}
+	q := Match{Space: space.ID(p.Uvarint()), Template: p.Bytes(space.MaxValueBytes)}
+	for range parseCount(p, MaxPartitions, 1) {
+		q.Partitions = append(q.Partitions, parsePartition(p))
+	}
+	q.From = p.Uvarint()
 	q.Limit = int(min(p.Uvarint(), maxSubmissions))
 	q.AllowScan = p.Bool()
 	return g, level, q, p.End()
@@ -297,14 +304,14 @@ func parseMatch(b []byte) (GroupID, Level, Match, error) {
 
 func appendMatched(dst []byte, m *Matched) []byte {
 	dst = append(dst, byte(m.Code))
-	dst = wire.AppendBool(dst, m.More)
-	dst = appendPosition(dst, m.Position)
+	dst = binary.AppendUvarint(dst, uint64(m.Done))
+	dst = binary.AppendUvarint(dst, m.Next)
 	return appendEntries(dst, m.Entries)
 }
 
 func parseMatched(b []byte) (Matched, error) {
 	p := wire.NewParser(b)
-	m := Matched{Code: space.Code(p.Byte()), More: p.Bool(), Position: parsePosition(p), Entries: parseEntries(p)}
+	m := Matched{Code: space.Code(p.Byte()), Done: int(min(p.Uvarint(), MaxPartitions)), Next: p.Uvarint(), Entries: parseEntries(p)}
 	return m, p.End()
 }
 
