@@ -75,15 +75,17 @@ func checkOwners(t *Tree) []Finding {
 func checkTestSupport(t *Tree) []Finding {
 	var found []Finding
 	for _, pkg := range t.Packages {
-		if testSupport(pkg.Dir) || within(pkg.Dir, []string{"internal/sim/...", "internal/chaos/..."}) {
+		if testSupport(pkg.Dir) || within(pkg.Dir, proving) {
 			continue
 		}
+		starts := within(pkg.Dir, []string{"bench/...", "cmd/..."})
 		for _, file := range pkg.Files {
 			if file.Test {
 				continue
 			}
 			for _, imp := range file.Imports {
-				if dir, ours := t.own(imp.Path); ours && testSupport(dir) {
+				dir, ours := t.own(imp.Path)
+				if ours && (testSupport(dir) || within(dir, proving) && !starts) {
 					found = append(found, Finding{Path: file.Path, Line: imp.Line,
 						Text: fmt.Sprintf("%s is made for tests; shipped code may not import it", dir)})
 				}
@@ -106,10 +108,4 @@ func thirdParty(importPath string) bool {
 // major version. Sibling modules (raft-boltdb beside raft) do not match.
 func ofLibrary(importPath, module string) bool {
 	return importPath == module || strings.HasPrefix(importPath, module+"/")
-}
-
-// matchesImport reports whether importPath is path, or below it when path ends
-// in "/...".
-func matchesImport(importPath, pattern string) bool {
-	return within(importPath, []string{pattern})
 }

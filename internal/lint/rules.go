@@ -34,7 +34,7 @@ func Rules() []Rule {
 	return []Rule{
 		{"layers", "Imports within the module point towards grid/space; only cmd joins everything.", checkLayers},
 		{"owners", "A third-party library is imported only by the packages that own it.", checkOwners},
-		{"test-support", "Packages made for tests are imported by tests only.", checkTestSupport},
+		{"test-support", "What is made to test the house is not built into it.", checkTestSupport},
 		{"pure", "The core has no goroutine, clock, randomness, I/O, log or lock.", checkPure},
 		{"init", "No package runs code by being imported.", checkInit},
 		{"file-length", "A file can be read in a sitting.", checkFileLength},
@@ -147,6 +147,10 @@ var owners = []owner{
 	{"pgregory.net/rapid", []string{"internal/sim/..."}, true,
 		"properties are drawn by tests"},
 }
+
+// proving lists the packages that try the house out: they drive or judge its
+// parts and are no part of it. Besides tests, bench and cmd may start them.
+var proving = []string{"internal/sim/...", "internal/chaos/...", "internal/check/...", "internal/lint/..."}
 
 // core lists the packages that must give the same answer for the same input on
 // every replica, today and on replay.

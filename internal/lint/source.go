@@ -22,7 +22,7 @@ func checkPure(t *Tree) []Finding {
 			}
 			for _, imp := range file.Imports {
 				for _, impure := range impureImports {
-					if matchesImport(imp.Path, impure.path) {
+					if within(imp.Path, []string{impure.path}) {
 						found = append(found, Finding{Path: file.Path, Line: imp.Line,
 							Text: fmt.Sprintf("imports %s: %s", imp.Path, impure.why)})
 					}
