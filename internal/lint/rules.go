@@ -40,7 +40,7 @@ func Rules() []Rule {
 		{"file-length", "A file can be read in a sitting.", checkFileLength},
 		{"package-comment", "Every package says what it is.", checkPackageComment},
 		{"package-name", "A package is named for an idea, not for being shared.", checkPackageName},
-		{"labels", "Rules are stated in words; the numbers of a design page mean nothing to a reader.", checkLabels},
+		{"labels", "A rule is stated in words where it holds; a label such as a letter with a number sends the reader elsewhere.", checkLabels},
 		{"unfinished", "What is on the main branch is finished.", checkUnfinished},
 	}
 }
@@ -188,8 +188,8 @@ const fileLinesMax = 900
 // vaguePackageNames say that code is shared, not what it is about.
 var vaguePackageNames = []string{"base", "common", "helper", "helpers", "lib", "misc", "pkg", "shared", "util", "utils"}
 
-// labelledNotations are phrases that look like a label of a design page and are
-// not: names of things that users say.
+// labelledNotations are phrases that hold what looks like a label and is a name
+// that users say.
 var labelledNotations = []string{
 	`Amazon S3`,
 	`S3 (bucket|object|storage|API)`,

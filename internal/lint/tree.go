@@ -109,6 +109,9 @@ func Load(fsys fs.FS) (*Tree, error) {
 
 func skipped(fsys fs.FS, dir string) bool {
 	base := path.Base(dir)
+	if dir == "bin" || dir == "tmp" { // what is built and tried here, never committed
+		return true
+	}
 	if base == "testdata" || base == "vendor" || base == "node_modules" || base[0] == '.' || base[0] == '_' {
 		return true
 	}
