@@ -33,8 +33,8 @@ func scanCanonical(b []byte) (end int, ok bool) {
 	level, pos := 0, 0
 	in := enclosing{left: 1}
 	for {
-		h, err := readHead(b, pos)
-		if err != nil || !canonicalHead(b[pos:h.end], h.kind) {
+		h, ok := headCanonical(b, pos)
+		if !ok {
 			return 0, false
 		}
 		if in.isMap && in.left%2 == 0 {
@@ -64,6 +64,19 @@ func scanCanonical(b []byte) (end int, ok bool) {
 			in = open[level]
 		}
 	}
+}
+
+// headCanonical is readHead for values that take their smallest form.
+func headCanonical(b []byte, pos int) (h head, ok bool) {
+	// The shortest forms have no shorter one: they need no closer look.
+	if pos < len(b) {
+		f := &forms[b[pos]]
+		if end := pos + int(f.size); f.size != 0 && end <= len(b) && (f.size == 1 || f.kind == String) {
+			return head{kind: f.kind, end: end}, true
+		}
+	}
+	h, err := readHead(b, pos)
+	return h, err == nil && canonicalHead(b[pos:h.end], h.kind)
 }
 
 // canonicalHead reports whether v, a scalar or the header of a container,

@@ -14,9 +14,9 @@ import "math"
 //	                            else map[any]any with int64 and uint64 keys
 //
 // It fails as [Check] does, with ErrTooLarge, ErrKey, ErrDuplicateKey and,
-// for an extension that is no timestamp, with ErrType or ErrRange. Counts are believed
-// only after the whole of b has been checked. Go's own overhead is the
-// multiple: at worst a map of one pair, 3 bytes of b, takes some 350 bytes.
+// for an extension that is no timestamp, with ErrType or ErrRange. Counts are
+// believed only after the whole of b has been checked. Go's own overhead is
+// the multiple: at worst a map of one pair, 3 bytes of b, takes some 350.
 func Decode(b []byte) (any, error) {
 	if len(b) > MaxValue {
 		return nil, failAt(0, ErrTooLarge)

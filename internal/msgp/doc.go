@@ -25,6 +25,20 @@
 // The integer 1 and the float 1.0 are different values with different bytes;
 // [Compare] alone treats them as equal numbers.
 //
+// # JSON
+//
+// What JSON cannot say is said by an object with one reserved member.
+// [FromJSON] understands these objects where [AppendJSON] writes them:
+//
+//	{"$bytes": "aGk="}                    binary, in standard base64
+//	{"$time": "2026-01-02T03:04:05.6Z"}   a timestamp, RFC 3339
+//	{"$float": "+Inf"}                    +Inf or -Inf
+//	{"$string": "/w=="}                   a string that is not UTF-8, in base64
+//	{"$map": [[1, "a"], ["b", 2]]}        a map as pairs
+//
+// The last serves maps with a key that no JSON object can have, and maps
+// that would be mistaken for one of these objects.
+//
 // # What a reader meets
 //
 // [Check] and [Skip] validate. [KindOf] and the Read functions take a value

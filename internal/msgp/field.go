@@ -26,13 +26,12 @@ func Field(m []byte, name string) (value []byte, ok bool) {
 		if pos >= len(m) || m[pos] > want {
 			return nil, false
 		}
-		// The two steps below are calls of after, written out: they save
-		// a third of the time of a scan over many entries.
-		behind := pos + int(forms[m[pos]].size)
-		if behind == pos {
-			behind = afterLong(m, pos)
-		}
-		if behind >= len(m) {
+		// Up to want, the first byte of a canonical key tells its size. For
+		// the value, after is written out: a third off the time of a scan
+		// over many entries.
+		size := int(forms[m[pos]].size)
+		behind := pos + size
+		if size == 0 || behind >= len(m) {
 			return nil, false
 		}
 		end := behind + int(forms[m[behind]].size)

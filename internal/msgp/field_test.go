@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -82,6 +83,46 @@ func TestFieldsAgreeWithDecoding(t *testing.T) {
 		}
 	})
 }
+
+// A map cut anywhere yields no field beyond the cut, nor half of one, and
+// nothing else that reads it takes it for a value.
+func TestCutMaps(t *testing.T) {
+	m := appended(t, map[any]any{
+		"a": 1, "bb": "text", "cc": []any{1, map[string]any{"a": "b"}}, "ddd": strings.Repeat("x", 40), 1: 2, 300: 3, -1: 4,
+		strings.Repeat("n", 40): 1.5, strings.Repeat("o", 300): []byte("raw"), "time": time.Unix(1, 1),
+	})
+	whole := map[string][]byte{}
+	for name, value := range EachField(m) {
+		whole[string(name)] = value
+	}
+	for cut := range m {
+		part := slices.Clone(m[:cut])[:cut:cut]
+		for name, value := range whole {
+			pair := append(AppendString(nil, name), value...)
+			end := bytes.Index(m, pair) + len(pair)
+			got, ok := Field(part, name)
+			if ok && (end > cut || !bytes.Equal(got, value)) {
+				t.Fatalf("cut at %d: Field(%q) = % x, %v", cut, name, got, ok)
+			}
+		}
+		if IsCanonical(part) {
+			t.Errorf("cut at %d: canonical", cut)
+		}
+		for name, err := range map[string]error{
+			"Check":       Check(part),
+			"Canonical":   second(Canonical(nil, part)),
+			"Decode":      second(Decode(part)),
+			"AppendJSON":  second(AppendJSON(nil, part)),
+			"MergeFields": second(MergeFields(nil, m, append([]byte{m[0]}, part[min(1, cut):]...))),
+		} {
+			if !errors.Is(err, ErrTruncated) {
+				t.Errorf("cut at %d: %s = %v", cut, name, err)
+			}
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
 
 // Setting, unsetting and merging fields of the bytes gives what doing so to
 // the decoded map and encoding it again would.

@@ -17,7 +17,7 @@ const maxJSONDepth = 3 * MaxDepth
 //
 // A number without point and exponent is an integer and must fit int64 or
 // uint64 (ErrRange otherwise: with a point it would be a float); any other
-// number is a float. Reserved objects become what [AppendJSON] says. Refused are an
+// number is a float. Reserved objects become what they stand for. Refused are an
 // object with the same name twice (ErrDuplicateKey), text that is not UTF-8
 // and escapes of half a surrogate pair, which could not be given back
 // (ErrJSON), and values beyond MaxDepth or MaxValue. dst is then returned as

@@ -9,17 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// What JSON cannot say is said by an object with one reserved member.
-// [FromJSON] understands them where [AppendJSON] writes them:
-//
-//	{"$bytes": "aGk="}                    binary, in standard base64
-//	{"$time": "2026-01-02T03:04:05.6Z"}   a timestamp, RFC 3339 in UTC
-//	{"$float": "+Inf"}                    +Inf or -Inf
-//	{"$string": "/w=="}                   a string that is not UTF-8, in base64
-//	{"$map": [[1, "a"], [2, "b"]]}        a map as pairs
-//
-// The last serves maps with a key that no JSON object can have, and those
-// that would be mistaken for one of these objects.
+// The reserved names; the package comment says what they stand for.
 const (
 	jsonBytes  = "$bytes"
 	jsonTime   = "$time"
@@ -38,9 +28,9 @@ func reserved(name string) bool {
 
 // AppendJSON appends src, one well-formed value, as JSON without white
 // space. Integers stay integers of up to 20 digits. Floats always have a
-// point or an exponent and read back as the same float. For what JSON has no
-// word, see the reserved objects above; the way there and back through
-// [FromJSON] keeps every canonical value. It fails as [Check] does, with
+// point or an exponent and read back as the same float. What JSON has no word
+// for becomes a reserved object, as the package comment lays down; the way
+// there and back through [FromJSON] keeps every canonical value. It fails as [Check] does, with
 // ErrNaN, and with ErrType or ErrRange for an extension that is no
 // timestamp; dst is then returned as it was. The output is at most a small
 // multiple of src.

@@ -117,7 +117,7 @@ func TestFromJSONRefusals(t *testing.T) {
 		{`{"a":1,"b":2,"a":3}`, ErrDuplicateKey}, {`{"a":1,"\u0061":3}`, ErrDuplicateKey}, {`{"$map":[["a",1],["a",1]]}`, ErrDuplicateKey},
 		{`{"$bytes":1}`, ErrJSON}, {`{"$bytes":"a"}`, ErrJSON}, {`{"$string":"!"}`, ErrJSON}, {`{"$float":"NaN"}`, ErrJSON},
 		{`{"$time":"yesterday"}`, ErrJSON}, {`{"$time":"0000-01-01T00:00:00+01:00"}`, ErrRange},
-		{`{"$map":1}`, ErrJSON}, {`{"$map":[1]}`, ErrJSON}, {`{"$map":[[1]]}`, ErrJSON}, {`{"$map":[[1.0,2]]}`, ErrKey}, {`{"$map":[[[],2]]}`, ErrKey},
+		{`{"$map":1}`, ErrJSON}, {`{"$map":[1]}`, ErrJSON}, {`{"$map":[[1]]}`, ErrJSON}, {`{"$map":[[1,2,3]]}`, ErrJSON}, {`{"$map":[[1.0,2]]}`, ErrKey}, {`{"$map":[[[],2]]}`, ErrKey},
 		{strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1), ErrTooDeep},
 		{strings.Repeat(`{"$map":[[0,`, MaxDepth+1) + `0` + strings.Repeat(`]]}`, MaxDepth+1), ErrTooDeep},
 		{strings.Repeat("[", 6<<20), ErrTooDeep},
@@ -145,6 +145,28 @@ func TestFromJSONDepthIsTheValues(t *testing.T) {
 	back, err := AppendJSON(nil, got)
 	if err != nil || string(back) != text {
 		t.Fatalf("%s, %v", back, err)
+	}
+}
+
+// A text far above MaxValue is refused once MaxValue has been read, not after
+// all of it has been copied.
+func TestFromJSONStopsAtMaxValue(t *testing.T) {
+	x := strings.Repeat("x", 16<<20)
+	for _, tt := range []struct {
+		name, text string
+		limit      uint64 // of allocation in units of MaxValue, with all doublings of dst
+	}{
+		{"string", `"` + x + `"`, 8},
+		{"escaped", `"\n` + x + `"`, 8},
+		{"name", `{"` + x + `":1}`, 8},
+		{"many numbers", `[` + strings.Repeat("1,", 2<<20) + `1]`, 8},
+		{"many names", `{` + strings.Repeat(`"":1,`, 1<<20) + `"":1}`, 48}, // 12 bytes of notes for 2 of dst
+	} {
+		src := []byte(tt.text)
+		var err error
+		if got := allocated(func() { _, err = FromJSON(nil, src) }); !errors.Is(err, ErrTooLarge) || got > tt.limit*MaxValue {
+			t.Errorf("%s: %v after allocating %d bytes", tt.name, err, got)
+		}
 	}
 }
 

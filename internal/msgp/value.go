@@ -222,7 +222,7 @@ func (w *valueWriter) reflectedMap(v reflect.Value, depth int) error {
 	for key, value := range v.Seq2() {
 		w.key()
 		at := len(w.dst)
-		if err := w.reflected(key, MaxDepth); err != nil {
+		if err := w.reflected(key, depth+1); err != nil {
 			return err
 		}
 		if kind := KindOf(w.dst[at:]); kind != String && kind != Int {

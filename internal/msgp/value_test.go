@@ -46,6 +46,24 @@ func TestAppendValueTable(t *testing.T) {
 	}
 }
 
+// A value nests as deep as MaxDepth says, however it was typed.
+func TestAppendValueDepth(t *testing.T) {
+	plain, typed := any(0), any(0)
+	for range MaxDepth {
+		plain, typed = []any{plain}, [1]any{typed}
+	}
+	for _, v := range []any{plain, typed} {
+		if got, err := AppendValue(nil, v); err != nil || !bytes.Equal(got, nested(MaxDepth)) {
+			t.Errorf("as deep as allowed: % x, %v", got, err)
+		}
+		for _, deeper := range []any{[]any{v}, []any{map[string]any{}, v}, map[string]any{"a": v}, map[int]any{1: v}, []any{[]any{}, v}} {
+			if _, err := AppendValue(nil, deeper); !errors.Is(err, ErrTooDeep) {
+				t.Errorf("deeper: %v", err)
+			}
+		}
+	}
+}
+
 // What cannot be stored is refused, even if it contains itself.
 func TestAppendValueRefusals(t *testing.T) {
 	ring := []any{nil}
@@ -69,6 +87,7 @@ func TestAppendValueRefusals(t *testing.T) {
 		{"NaN in 32 bits", []float32{float32(math.NaN())}, ErrNaN},
 		{"bool key", map[bool]int{true: 1}, ErrKey},
 		{"nil key", map[any]any{nil: 1}, ErrKey},
+		{"array key", map[[1]int]int{{1}: 1}, ErrKey},
 		{"one key in two types", map[any]any{1: 1, int8(1): 2}, ErrDuplicateKey},
 		{"year 10000", time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), ErrRange},
 		{"array in itself", ring, ErrTooDeep},
@@ -172,6 +191,35 @@ func TestReadInvertsAppend(t *testing.T) {
 			t.Fatalf("read %#v leaving % x, want %#v", got[kind], rests[kind], v)
 		}
 	})
+}
+
+// A header is read only if as many children can follow.
+func TestReadHeadersBelieveWhatFits(t *testing.T) {
+	for _, input := range []string{"81 a0", "8f 0000", "de0001 00", "df80000000 00"} {
+		if n, _, err := ReadMapHeader(unhex(t, input)); !errors.Is(err, ErrTruncated) {
+			t.Errorf("ReadMapHeader(%s) = %d, %v", input, n, err)
+		}
+	}
+	for _, input := range []string{"91", "9f 00", "dc0002 00", "ddffffffff 00"} {
+		if n, _, err := ReadArrayHeader(unhex(t, input)); !errors.Is(err, ErrTruncated) {
+			t.Errorf("ReadArrayHeader(%s) = %d, %v", input, n, err)
+		}
+	}
+}
+
+// Decoding takes memory in proportion to its input, also where Go's own
+// overhead is worst.
+func TestDecodeWithinMeans(t *testing.T) {
+	const n = 1 << 16
+	for name, element := range map[string][]byte{
+		"nils": {codeNil}, "empty maps": {0x80}, "maps of one": {0x81, 0xa0, codeNil}, "mixed maps of one": {0x81, 0, codeNil}, "empty arrays": {0x90}, "strings": {0xa1, 'x'},
+	} {
+		input := append(AppendArrayHeader(nil, n), bytes.Repeat(element, n)...)
+		var err error
+		if got := allocated(func() { _, err = Decode(input) }); err != nil || got > uint64(160*len(input)) {
+			t.Errorf("%s: %d bytes for %d, %v", name, got, len(input), err)
+		}
+	}
 }
 
 // ReadInt and ReadUint refuse what does not fit instead of wrapping it.
