@@ -47,6 +47,7 @@ func TestReaderUnderAttack(t *testing.T) {
 		{"negative counts", bytes.Repeat([]byte("*-9999999\r\n"), 10_000)},
 		{"empty arrays", bytes.Repeat([]byte("*0\r\n"), megabyte/4)},
 		{"largest bulk declared", []byte("*1\r\n$8388608\r\nx")},
+		{"largest bulk declared and begun", append([]byte("*1\r\n$8388608\r\n"), bytes.Repeat([]byte("x"), 10_000)...)},
 		{"null argument", []byte("*3\r\n$3\r\nSET\r\n$-1\r\n$-1\r\n")},
 		{"nested arrays", bytes.Repeat([]byte("*1\r\n"), megabyte/4)},
 		{"empty lines", bytes.Repeat([]byte("\n"), megabyte)},
@@ -76,7 +77,7 @@ func TestReaderUnderAttack(t *testing.T) {
 					if most := uint64(64<<10 + 96*len(attack.stream)); allocated > most {
 						t.Errorf("%d bytes of input allocated %d, more than %d", len(attack.stream), allocated, most)
 					}
-					if took > 2*time.Second {
+					if took > 5*time.Second {
 						t.Errorf("%d bytes of input took %v", len(attack.stream), took)
 					}
 				})
@@ -85,7 +86,7 @@ func TestReaderUnderAttack(t *testing.T) {
 	}
 }
 
-// Twice the bytes take about twice the time when a value comes byte by byte:
+// Time grows with the bytes, not with their square, when they come one by one:
 // the reader never goes back to the start of what it waits for.
 func TestReaderIsLinearInPieces(t *testing.T) {
 	for name, stream := range map[string]func(n int) []byte{
@@ -103,9 +104,11 @@ func TestReaderIsLinearInPieces(t *testing.T) {
 			}
 			return best
 		}
-		small, large := cost(256<<10), cost(2<<20)
-		if large > 40*small { // linear is 8, quadratic is 64
-			t.Errorf("%s: 256 KiB take %v, 2 MiB %v", name, small, large)
+		// Linear is 64 times as much, quadratic 4096: far enough apart for a
+		// busy machine.
+		small, large := cost(32<<10), cost(2<<20)
+		if large > 640*small {
+			t.Errorf("%s: 32 KiB take %v, 2 MiB %v", name, small, large)
 		}
 	}
 }
