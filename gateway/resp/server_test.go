@@ -363,6 +363,11 @@ func TestServerCountsConnectionsByAddress(t *testing.T) {
 	expectEnd(t, conns[2])
 	send(t, conns[1], "PING\r\n")
 	expect(t, conns[1], "+PONG\r\n")
+	conns[0].Close()
+	until(t, server, func(s Stats) bool { return s.Open == 1 })
+	again := listener.dial()
+	send(t, again, "PING\r\n")
+	expect(t, again, "+PONG\r\n")
 	if err := errors.Join(server.Close(), <-served); err != nil {
 		t.Error(err)
 	}
