@@ -404,3 +404,6 @@ func (r *Router) member(ctx context.Context, id MemberID) (Service, error) {
 
 // Member returns the service of one member, for questions about itself.
 func (r *Router) Member(ctx context.Context, id MemberID) (Service, error) { return r.member(ctx, id) }
+
+// Refresh tries to learn a newer state of the control group.
+func (r *Router) Refresh(ctx context.Context) error { return r.cfg.Topology.Refresh(ctx) }

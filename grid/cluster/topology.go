@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/spacegrid/spacegrid/internal/wire"
+)
+
+// RemoteTopology learns the state of a cluster from any of its members. It
+// begins with the addresses it is given and goes on with those it learns.
+type RemoteTopology struct {
+	links links
+	state atomic.Pointer[State]
+
+	mu    sync.Mutex // one refresh at a time
+	addrs []string   // where to ask; the one that answered last is first
+}
+
+// NewRemoteTopology returns a topology that knows nothing but addresses.
+func NewRemoteTopology(dial wire.Dialer, addrs []string) *RemoteTopology {
+	t := &RemoteTopology{links: newLinks(dial), addrs: append([]string(nil), addrs...)}
+	t.state.Store(&State{})
+	return t
+}
+
+// State implements Topology.
+func (t *RemoteTopology) State() *State { return t.state.Load() }
+
+// Refresh implements Topology: it asks one member after the other until one
+// answers.
+func (t *RemoteTopology) Refresh(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var failed error
+	for i, addr := range t.addrs {
+		svc, err := t.links.service(ctx, addr)
+		if err == nil {
+			var s *State
+			if s, err = svc.State(ctx); err == nil {
+				t.learn(s, i)
+				return nil
+			}
+		}
+		failed = errors.Join(failed, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return failed
+}
+
+// learn takes over a state, if it is newer, and remembers who answered.
+func (t *RemoteTopology) learn(s *State, answered int) {
+	t.addrs[0], t.addrs[answered] = t.addrs[answered], t.addrs[0]
+	if old := t.state.Load(); s.Version > old.Version || s.Cluster != old.Cluster && s.Formed() {
+		t.state.Store(s)
+	}
+	for i := range s.Members {
+		if peer := s.Members[i].Peer; peer != "" && !slices.Contains(t.addrs, peer) {
+			t.addrs = append(t.addrs, peer)
+		}
+	}
+}
+
+// Close closes the connections.
+func (t *RemoteTopology) Close() error { return t.links.close() }

@@ -1,0 +1,364 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/cluster"
+	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/msgp"
+)
+
+// queryPage is how many entries a query fetches at a time.
+const queryPage = 256
+
+// Space is a typed view of a space: its entries are values of the struct type T.
+// All methods may be called concurrently and block until the outcome is known or
+// the context ends. Keys are given as the key field's type: a string, []byte or
+// an integer.
+type Space[T any] struct {
+	g     *Grid
+	def   space.Definition
+	codec *codec[T]
+}
+
+// OpenSpace returns the typed view of a space, creating the space from T's tags
+// if it does not exist.
+func OpenSpace[T any](ctx context.Context, g *Grid, name string) (*Space[T], error) {
+	c, err := newCodec[T]()
+	if err != nil {
+		return nil, err
+	}
+	def, err := g.Describe(ctx, name)
+	if err != nil {
+		def, err = g.CreateSpace(ctx, space.Definition{Name: name, Shape: space.ShapeFields, Key: c.keyName, Indexes: c.indexes})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if def.Shape == space.ShapeBytes {
+		return nil, &space.Error{Code: space.CodeWrongKind, Detail: fmt.Sprintf("space %q holds bytes, not fields", name)}
+	}
+	return &Space[T]{g: g, def: def, codec: c}, nil
+}
+
+// Definition returns the definition that the view works under.
+func (s *Space[T]) Definition() space.Definition { return s.def.Clone() }
+
+// WriteOption modifies a write.
+type WriteOption func(*space.Op)
+
+// WithLease grants the entry a lease; Forever overrides the space's default.
+func WithLease(d time.Duration) WriteOption { return func(o *space.Op) { o.Lease = d } }
+
+// IfAbsent makes a write fail with ErrExists if the key is present.
+func IfAbsent() WriteOption { return func(o *space.Op) { o.Mode = space.ModeInsert } }
+
+// IfPresent makes a write fail with ErrNotFound if the key is absent.
+func IfPresent() WriteOption { return func(o *space.Op) { o.Mode = space.ModeUpdate } }
+
+// IfVersion makes a write or take fail with ErrConflict unless the entry has
+// this version.
+func IfVersion(v Version) WriteOption { return func(o *space.Op) { o.Match = v } }
+
+// Write writes a value under its key and returns the version made.
+func (s *Space[T]) Write(ctx context.Context, v T, options ...WriteOption) (Version, error) {
+	value, err := s.codec.encode(&v)
+	if err != nil {
+		return 0, err
+	}
+	op := space.Op{Code: space.OpWrite, Space: s.def.ID, Key: s.codec.keyOf(&v), Value: value, Kind: space.KindFields}
+	r, err := s.do(ctx, op, options)
+	return r.Version, err
+}
+
+// Read returns the value under a key, or ErrNotFound.
+func (s *Space[T]) Read(ctx context.Context, key any) (T, error) {
+	v, _, err := s.ReadVersion(ctx, key)
+	return v, err
+}
+
+// ReadVersion returns the value under a key with its version, or ErrNotFound.
+func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error) {
+	var v T
+	k, err := keyBytes(key)
+	if err != nil {
+		return v, 0, err
+	}
+	b := s.g.NewBatch()
+	at := b.Get(s.def.ID, k)
+	if err := s.g.Run(ctx, b); err != nil {
+		return v, 0, err
+	}
+	r, err := b.Result(at)
+	if err != nil {
+		return v, 0, err
+	}
+	return v, r.Entries[0].Version, s.codec.decode(r.Entries[0], &v)
+}
+
+// Take removes the entry under a key and returns its value, or ErrNotFound.
+func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T, error) {
+	var v T
+	k, err := keyBytes(key)
+	if err != nil {
+		return v, err
+	}
+	r, err := s.do(ctx, space.Op{Code: space.OpTake, Space: s.def.ID, Key: k, Flags: space.FlagReturn}, options)
+	if err != nil {
+		return v, err
+	}
+	return v, s.codec.decode(r.Entries[0], &v)
+}
+
+// Delete removes the entry under a key and reports whether there was one.
+func (s *Space[T]) Delete(ctx context.Context, key any) (bool, error) {
+	k, err := keyBytes(key)
+	if err != nil {
+		return false, err
+	}
+	_, err = s.do(ctx, space.Op{Code: space.OpTake, Space: s.def.ID, Key: k}, nil)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Update reads a value, lets change modify it and writes it back if nobody else
+// wrote meanwhile; otherwise it begins again. An error of change ends it.
+func (s *Space[T]) Update(ctx context.Context, key any, change func(*T) error) error {
+	for {
+		v, version, err := s.ReadVersion(ctx, key)
+		if err == nil {
+			err = change(&v)
+		}
+		if err == nil {
+			_, err = s.Write(ctx, v, IfVersion(version))
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// Query yields the values that match a template. Each partition is seen at one
+// moment per page of entries; an entry that is there all the while is yielded
+// exactly once. The order within a partition is that of the first writes.
+func (s *Space[T]) Query(ctx context.Context, t Template) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for e, err := range s.g.Query(ctx, s.def.Name, t, QueryOptions{}) {
+			var v T
+			if err == nil {
+				err = s.codec.decode(space.Entry{Value: e.Value, Kind: e.Kind}, &v)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// TakeMatch removes one entry that matches a template and returns its value, or
+// ErrNotFound. Within a partition it is the oldest one; which partition is asked
+// first is left to chance.
+func (s *Space[T]) TakeMatch(ctx context.Context, t Template) (T, error) {
+	var v T
+	es, err := s.g.TakeMatch(ctx, s.def.Name, t, 1, false)
+	if err != nil {
+		return v, err
+	}
+	return v, s.codec.decode(space.Entry{Value: es[0].Value, Kind: es[0].Kind}, &v)
+}
+
+func (s *Space[T]) do(ctx context.Context, op space.Op, options []WriteOption) (space.Result, error) {
+	for _, o := range options {
+		o(&op)
+	}
+	return s.g.do(ctx, op)
+}
+
+// do carries out one operation on a key.
+func (g *Grid) do(ctx context.Context, op space.Op) (space.Result, error) {
+	b := g.NewBatch()
+	at := b.Do(op)
+	if err := g.Run(ctx, b); err != nil {
+		return space.Result{}, err
+	}
+	return b.Result(at)
+}
+
+// QueryOptions modify a query.
+type QueryOptions struct {
+	Limit     int  // at most so many entries; 0 is all
+	AllowScan bool // examine any number of entries if no index serves
+	// Local reads what the nearest replica has, which may be old.
+	Local bool
+}
+
+// Query yields the entries of a space that match a template, from all
+// partitions. After an error nothing follows.
+func (g *Grid) Query(ctx context.Context, spaceName string, t Template, o QueryOptions) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		def, err := g.Describe(ctx, spaceName)
+		var tmpl []byte
+		if err == nil {
+			tmpl, err = t.encode()
+		}
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		q := cluster.Match{Space: def.ID, Template: tmpl, AllowScan: o.AllowScan}
+		left := o.Limit
+		for _, partitions := range g.router.Groups() {
+			if len(partitions) == 0 {
+				continue
+			}
+			q.Partitions, q.From = partitions, 0
+			n, more := g.queryGroup(ctx, q, o, left, yield)
+			if !more {
+				return
+			}
+			if o.Limit > 0 {
+				if left -= n; left <= 0 {
+					return
+				}
+			}
+		}
+	}
+}
+
+// queryGroup yields the matches of one group's partitions, a page at a time, and
+// returns how many, and whether to go on.
+func (g *Grid) queryGroup(ctx context.Context, q cluster.Match, o QueryOptions, limit int, yield func(Entry, error) bool) (int, bool) {
+	level := cluster.Linearizable
+	if o.Local {
+		level = cluster.Local
+	}
+	n := 0
+	for len(q.Partitions) > 0 {
+		q.Limit = queryPage
+		if o.Limit > 0 {
+			q.Limit = min(q.Limit, limit-n)
+		}
+		if q.Limit == 0 {
+			break
+		}
+		m, err := g.router.Match(ctx, level, q)
+		if err == nil {
+			err = m.Code.Err()
+		}
+		if err != nil {
+			yield(Entry{}, err)
+			return n, false
+		}
+		for _, e := range m.Entries {
+			n++
+			if !yield(entryOf(e), nil) {
+				return n, false
+			}
+		}
+		q.Partitions, q.From = q.Partitions[m.Done:], m.Next
+	}
+	return n, true
+}
+
+// TakeMatch removes up to limit entries that match a template, of one partition,
+// and returns them, or ErrNotFound. Partitions are looked through until one has a
+// match.
+func (g *Grid) TakeMatch(ctx context.Context, spaceName string, t Template, limit int, allowScan bool) ([]Entry, error) {
+	def, err := g.Describe(ctx, spaceName)
+	if err != nil {
+		return nil, err
+	}
+	tmpl, err := t.encode()
+	if err != nil {
+		return nil, err
+	}
+	groups := slices.DeleteFunc(g.router.Groups(), func(ps []space.PartitionID) bool { return len(ps) == 0 })
+	rand.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
+	for _, partitions := range groups {
+		es, err := g.takeFrom(ctx, def.ID, tmpl, partitions, limit, allowScan)
+		if err != nil || len(es) > 0 {
+			return es, err
+		}
+	}
+	return nil, ErrNotFound
+}
+
+// takeFrom looks for a match among the partitions of a group, beginning anywhere,
+// and takes it there. Somebody else may be faster: then it goes on looking.
+func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partitions []space.PartitionID, limit int, allowScan bool) ([]Entry, error) {
+	start := rand.IntN(len(partitions))
+	rest := append(slices.Clone(partitions[start:]), partitions[:start]...)
+	for len(rest) > 0 {
+		m, err := g.router.Match(ctx, cluster.Linearizable, cluster.Match{
+			Space: id, Template: tmpl, Partitions: rest, Limit: 1, AllowScan: allowScan,
+		})
+		if err == nil {
+			err = m.Code.Err()
+		}
+		if err != nil || len(m.Entries) == 0 {
+			return nil, err
+		}
+		p := space.PartitionOf(m.Entries[0].Key, g.Partitions())
+		flags := space.OpFlags(0)
+		if allowScan {
+			flags = space.FlagAllowScan
+		}
+		b := g.NewBatch()
+		at := b.DoIn(p, space.Op{Code: space.OpTakeMatch, Space: id, Template: tmpl, Limit: limit, Flags: flags})
+		if err := g.Run(ctx, b); err != nil {
+			return nil, err
+		}
+		r, err := b.Result(at)
+		switch {
+		case err == nil:
+			es := make([]Entry, len(r.Entries))
+			for i, e := range r.Entries {
+				es[i] = entryOf(e)
+			}
+			return es, nil
+		case r.Code != space.CodeNotFound:
+			return nil, err
+		}
+		if i := slices.Index(rest, p); i >= 0 {
+			rest = rest[i+1:]
+		}
+	}
+	return nil, nil
+}
+
+// keyBytes returns the key form of a string, []byte or integer.
+func keyBytes(key any) ([]byte, error) {
+	switch k := key.(type) {
+	case string:
+		return []byte(k), nil
+	case []byte:
+		return k, nil
+	}
+	v := reflect.ValueOf(key)
+	if !v.IsValid() || !keyable(v.Type()) {
+		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%T cannot be a key", key), Hint: "a key is a string, []byte or an integer"}
+	}
+	return appendKey(nil, v), nil
+}
+
+// KeyOf returns the key that a field's canonical value stands for: strings and
+// bytes as they are, integers as decimal text.
+func KeyOf(value []byte) ([]byte, error) {
+	v, err := msgp.Decode(value)
+	if err != nil {
+		return nil, err
+	}
+	return keyBytes(v)
+}
