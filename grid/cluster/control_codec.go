@@ -177,7 +177,7 @@ func putReplica(e *encoder, r *Replica) {
 	e.byte(byte(r.Role))
 }
 
-func replica(d *decoder) Replica {
+func readReplica(d *decoder) Replica {
 	return Replica{Member: memberID(d), Incarnation: d.uint(noLimit), Role: Role(d.byte())}
 }
 
@@ -218,7 +218,7 @@ func group(d *decoder) Group {
 		Version:    d.uint(noLimit),
 		Durability: Durability(d.byte()),
 		Stage:      Stage(d.byte()),
-		Replicas:   list(d, MaxReplicas, replica),
+		Replicas:   list(d, MaxReplicas, readReplica),
 		Bootstrap: Bootstrap{
 			Member:      memberID(d),
 			Incarnation: d.uint(noLimit),

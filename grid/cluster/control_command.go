@@ -186,7 +186,7 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		return &SetReplicas{
 			Group:    GroupID(d.uint(MaxGroups)),
 			Version:  d.uint(noLimit),
-			Replicas: list(d, MaxReplicas, replica),
+			Replicas: list(d, MaxReplicas, readReplica),
 		}
 	case kindBeginBootstrap:
 		return &BeginBootstrap{
