@@ -48,7 +48,9 @@ func compareNext(l, r *cursor, depth int) int {
 	lh, lv, lok := l.next()
 	rh, rv, rok := r.next()
 	if !lok || !rok || depth > MaxDepth {
-		return bytes.Compare(l.b[l.pos:], r.b[r.pos:])
+		c := bytes.Compare(l.b[l.pos:], r.b[r.pos:])
+		l.pos, r.pos = len(l.b), len(r.b) // so that every enclosing loop ends too
+		return c
 	}
 	if c := cmp.Compare(rank(lh.kind), rank(rh.kind)); c != 0 {
 		return c
@@ -63,6 +65,9 @@ func compareNext(l, r *cursor, depth int) int {
 		return compareTimestamps(lp, rp)
 	case Array, Map:
 		for range min(lh.items, rh.items) {
+			if l.pos == len(l.b) || r.pos == len(r.b) {
+				break
+			}
 			if c := compareNext(l, r, depth+1); c != 0 {
 				return c
 			}

@@ -125,6 +125,17 @@ func TestCompareIsATotalOrder(t *testing.T) {
 	})
 }
 
+// Comparing what is no value gives some answer, soon and cheaply.
+func TestCompareBombs(t *testing.T) {
+	for name, bomb := range bombs() {
+		other := bytes.Clone(bomb)
+		order := 1
+		if got := allocated(func() { order = Compare(bomb, other) }); order != 0 || got > 4<<10 {
+			t.Errorf("%s: order %d after allocating %d bytes", name, order, got)
+		}
+	}
+}
+
 // Comparing allocates nothing.
 func TestCompareDoesNotAllocate(t *testing.T) {
 	a, b := ticket(t), ticket(t)
