@@ -24,8 +24,12 @@ type effect struct {
 	exists  bool
 	dirty   bool  // the command wrote, renewed or removed it
 	cause   Cause // of the removal, if it does not exist any more
-	entry   Entry // Version is 0 from the first write of the command until it is installed
+	entry   Entry // Version is unnumbered from the first write of the command until it is installed
 }
+
+// unnumbered stands for the version of an entry that the command has written:
+// the change that makes it has no number before the command is installed.
+const unnumbered Seq = 1 << 63
 
 type effectKey struct {
 	space *entries
@@ -55,7 +59,7 @@ func (e *effect) before() Seq {
 }
 
 func (e *effect) write(kind Kind, value []byte) {
-	e.entry.Kind, e.entry.Value, e.entry.Version = kind, value, 0
+	e.entry.Kind, e.entry.Value, e.entry.Version = kind, value, unnumbered
 	e.exists, e.dirty, e.cause = true, true, NoCause
 }
 
@@ -130,31 +134,30 @@ func (pr *prepared) list(e Entry) []Entry { return []Entry{e} }
 // entry that the command itself has written has one version, also where an
 // operation of the command saw it on the way.
 func (pr *prepared) settle() {
-	for i, n := range pr.made {
-		if n < 0 {
-			continue
+	for i := range pr.results {
+		r := &pr.results[i]
+		version, order := Seq(0), uint64(0)
+		if n := pr.made[i]; n >= 0 && pr.effects[n].exists {
+			version, order = pr.effects[n].entry.Version, pr.effects[n].entry.Order
 		}
-		x := &pr.effects[n]
-		if !x.exists {
-			continue
+		if r.Version == unnumbered {
+			r.Version = version
 		}
-		if pr.results[i].Version == 0 {
-			pr.results[i].Version = x.entry.Version
-		}
-		for j := range pr.results[i].Entries {
-			if e := &pr.results[i].Entries[j]; e.Version == 0 {
-				e.Version, e.Order = x.entry.Version, x.entry.Order
+		for j := range r.Entries {
+			if e := &r.Entries[j]; e.Version == unnumbered {
+				e.Version, e.Order = version, order
 			}
 		}
 	}
 }
 
-// discard forgets what an aborted command prepared: its results say only which
-// operation failed and why.
-func (pr *prepared) discard(failed int) {
+// discard forgets what an aborted command of n operations prepared: its results
+// say only which operation failed and why.
+func (pr *prepared) discard(n, failed int) {
 	code := pr.results[failed].Code
-	for i := range pr.results {
-		pr.results[i] = Result{Code: CodeAborted}
+	pr.results = pr.results[:0]
+	for range n {
+		pr.results = append(pr.results, Result{Code: CodeAborted})
 	}
 	pr.results[failed].Code = code
 }
