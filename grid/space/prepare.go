@@ -136,16 +136,16 @@ func (pr *prepared) list(e Entry) []Entry { return []Entry{e} }
 func (pr *prepared) settle() {
 	for i := range pr.results {
 		r := &pr.results[i]
-		version, order := Seq(0), uint64(0)
+		var made Entry // zero if the command removed it again
 		if n := pr.made[i]; n >= 0 && pr.effects[n].exists {
-			version, order = pr.effects[n].entry.Version, pr.effects[n].entry.Order
+			made = pr.effects[n].entry
 		}
 		if r.Version == unnumbered {
-			r.Version = version
+			r.Version = made.Version
 		}
 		for j := range r.Entries {
 			if e := &r.Entries[j]; e.Version == unnumbered {
-				e.Version, e.Order = version, order
+				e.Version, e.Order = made.Version, max(made.Order, e.Order)
 			}
 		}
 	}
