@@ -393,7 +393,7 @@ func auditIndex(t *Table) error {
 	for g := range maps.Keys(segments) {
 		live, used := 0, 0
 		for i := range g.slots {
-			v := g.slots[i].Load()
+			v := g.slots[i]
 			if v != 0 {
 				used++
 			}
@@ -442,7 +442,7 @@ func auditPages(t *Table) error {
 					return fmt.Errorf("order %d below %d", p.order(i), covered)
 				}
 				covered = p.order(i)
-				if p.slots[i].Load() != 0 {
+				if p.slots[i] != 0 {
 					live++
 				}
 			}

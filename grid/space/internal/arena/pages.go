@@ -97,7 +97,7 @@ func (s *pages) replace(o uint64, r ref) {
 	c := s.root.Load().find(o)
 	p := s.own(&c)
 	i, _ := p.search(o)
-	p.slots[i].Store(uint64(r))
+	p.store(i, r)
 }
 
 // own returns the page at the position for the writer to change: the page, or a
@@ -150,7 +150,7 @@ func (s *pages) tryInsert(o uint64, r ref) bool {
 		if i, hasSlot = p.search(o); !hasSlot {
 			return false
 		}
-		p.slots[i].Store(uint64(r))
+		p.store(i, r)
 		p.live++
 	case p.len() == maxPairs && p.live == p.len():
 		s.relieve(&c, p, o)
@@ -202,7 +202,7 @@ func (s *pages) remove(o uint64) {
 	c := s.root.Load().find(o)
 	p := s.own(&c)
 	i, _ := p.search(o)
-	p.slots[i].Store(0)
+	p.store(i, 0)
 	p.live--
 	s.settle(p.first)
 }

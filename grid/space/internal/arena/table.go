@@ -74,11 +74,11 @@ func (t *Table) Ascend(from uint64) iter.Seq[Record] {
 // walk yields the entries of one page.
 func (t *Table) walk(p *page, from uint64, yield func(Record) bool) bool {
 	for i, _ := p.search(from); i < p.len(); i++ {
-		v := p.slots[i].Load()
-		if v == 0 {
+		r := p.load(i)
+		if r == 0 {
 			continue
 		}
-		rec, ok := t.slabs.record(ref(v))
+		rec, ok := t.slabs.record(r)
 		if !ok {
 			// The page has been replaced and its entry moved or written since.
 			if rec, ok = t.ByOrder(p.order(i)); !ok {
