@@ -147,9 +147,13 @@ func (l *link) dial() (*wire.Conn, error) {
 
 // watch returns when the connection has ended. It ends it itself when a ping
 // is not answered in time: a host that has vanished sends no reset, and a
-// stalled stream recovers far more slowly than a new one.
+// stalled stream recovers far more slowly than a new one. On a bulk link a ping
+// waits behind the entries before it, so there it has more time.
 func (l *link) watch(conn *wire.Conn) {
 	timeout := l.t.cfg.RPCTimeout
+	if l.purpose == wire.PurposeBulk {
+		timeout = l.t.cfg.TransferStall
+	}
 	tick := time.NewTicker(timeout / 2)
 	defer tick.Stop()
 	for {
@@ -164,6 +168,7 @@ func (l *link) watch(conn *wire.Conn) {
 			if err == nil {
 				continue
 			}
+			l.t.silent(l.member)
 		case <-conn.Done():
 		case <-l.t.ctx.Done():
 		}
@@ -179,6 +184,17 @@ func (l *link) watch(conn *wire.Conn) {
 	l.mu.Unlock()
 	if !closed {
 		l.t.observe(l.member, LinkBroken, cause)
+	}
+}
+
+// dropSilent ends the connection if it has been silent too, so that the next
+// request dials instead of waiting for a stalled stream to recover.
+func (l *link) dropSilent() {
+	l.mu.Lock()
+	conn := l.mu.conn
+	l.mu.Unlock()
+	if conn != nil && conn.Quiet() >= l.t.cfg.RPCTimeout {
+		conn.Close()
 	}
 }
 

@@ -102,10 +102,6 @@ func offerEntries(t *testing.T, leader *replica.Group, a, b *host, index uint64)
 	return false, rejections
 }
 
-func leaderHeader(a *host) raft.RPCHeader {
-	return raft.RPCHeader{ProtocolVersion: 3, ID: []byte(a.id()), Addr: []byte(a.name)}
-}
-
 // follower is the owner of a replica that does what OnSnapshotInstalled asks.
 type follower struct {
 	t      *testing.T

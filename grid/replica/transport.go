@@ -16,7 +16,7 @@ import (
 
 const (
 	defaultHeartbeatTimeout = 500 * time.Millisecond
-	defaultSnapshotStall    = 5 * time.Second
+	defaultTransferStall    = 5 * time.Second
 
 	// maxPeers bounds the members that one Transport keeps links to. Members
 	// that are gone for good are dropped with Forget.
@@ -93,13 +93,15 @@ type TransportConfig struct {
 	// log entry must cross the slowest link and reach the disk within it.
 	// Default HeartbeatTimeout / 2.
 	StaleAfter time.Duration
-	// RPCTimeout bounds a dial and every other request. A link on which
+	// RPCTimeout bounds a dial and every other request. A control link on which
 	// nothing, not even a ping, is answered for as long is given up. Default
 	// 2 × HeartbeatTimeout.
 	RPCTimeout time.Duration
-	// SnapshotStall is how long a snapshot transfer may make no progress in
-	// either direction. Its length as a whole has no bound. Default 5 s.
-	SnapshotStall time.Duration
+	// TransferStall is how long data may be under way without any sign of
+	// progress: a bulk link that answers nothing, or a snapshot that moves in
+	// neither direction, is given up. A snapshot as a whole has no bound.
+	// Default 5 s.
+	TransferStall time.Duration
 	// MaxFrame bounds a frame, in bytes. Default wire.DefaultMaxFrame.
 	MaxFrame int
 	// Log receives one line per link that comes or goes; nil discards them.
@@ -117,7 +119,7 @@ func (c *TransportConfig) validate() error {
 	setDefault(&c.HeartbeatTimeout, defaultHeartbeatTimeout)
 	setDefault(&c.StaleAfter, c.HeartbeatTimeout/2)
 	setDefault(&c.RPCTimeout, 2*c.HeartbeatTimeout)
-	setDefault(&c.SnapshotStall, defaultSnapshotStall)
+	setDefault(&c.TransferStall, defaultTransferStall)
 	setDefault(&c.MaxFrame, wire.DefaultMaxFrame)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -240,6 +242,17 @@ func (t *Transport) link(member raft.ServerAddress, purpose wire.Purpose) (*link
 		return p.bulk, nil
 	}
 	return p.control, nil
+}
+
+// silent is told when a member has left a ping unanswered. Its bulk link gets
+// more time by itself, but not when the control link has failed as well.
+func (t *Transport) silent(member raft.ServerAddress) {
+	t.mu.Lock()
+	p := t.mu.peers[member]
+	t.mu.Unlock()
+	if p != nil {
+		p.bulk.dropSilent()
+	}
 }
 
 // start runs f on a goroutine that Close waits for, unless already closed.

@@ -45,7 +45,7 @@ func (g *Group) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, arg
 	stop := context.AfterFunc(g.ctx, func() { nc.Close() })
 	defer stop()
 
-	stalled := &stallConn{Conn: nc, timeout: g.t.cfg.SnapshotStall}
+	stalled := &stallConn{Conn: nc, timeout: g.t.cfg.TransferStall}
 	request := wire.AppendFrame(nil, kindInstallSnapshot, 1, func(dst []byte) []byte {
 		return appendInstallSnapshot(appendAddress(dst, g.cfg.ID, id), args)
 	})
@@ -102,7 +102,7 @@ func awaitAnswer(frames *wire.FrameReader, accepted bool) ([]byte, error) {
 
 // serveSnapshot receives one snapshot and gives it to raft.
 func (t *Transport) serveSnapshot(nc net.Conn) {
-	stalled := &stallConn{Conn: nc, timeout: t.cfg.SnapshotStall}
+	stalled := &stallConn{Conn: nc, timeout: t.cfg.TransferStall}
 	frames := wire.NewFrameReader(stalled, t.cfg.MaxFrame)
 	f, err := frames.Next()
 	if err != nil {
@@ -152,9 +152,9 @@ func (g *Group) install(req *raft.InstallSnapshotRequest, data io.Reader, alive 
 		cmd: req, reader: reader, settled: settled,
 		answers: make(chan raft.RPCResponse, 1),
 		respond: func(r raft.RPCResponse) { answer <- r },
-		by:      time.Now().Add(g.t.cfg.SnapshotStall),
+		by:      time.Now().Add(g.t.cfg.TransferStall),
 	})
-	tick := time.NewTicker(g.t.cfg.SnapshotStall / 4)
+	tick := time.NewTicker(g.t.cfg.TransferStall / 4)
 	defer tick.Stop()
 	for {
 		select {
