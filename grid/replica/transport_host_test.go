@@ -33,7 +33,7 @@ type host struct {
 // node is one raft instance with what outlives it.
 type node struct {
 	raft  *raft.Raft
-	group *replica.Group
+	group *replica.GroupTransport
 	fsm   *journal
 	logs  *monotonicStore
 }
@@ -120,11 +120,11 @@ func (h *host) start(group uint32, voters ...*host) *node {
 
 // startWith is start with raft's settings and, if wrap is set, another
 // raft.Transport around the group.
-func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.Group) raft.Transport, voters ...*host) *node {
+func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.GroupTransport) raft.Transport, voters ...*host) *node {
 	h.t.Helper()
 	n := &node{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
 	var err error
-	if n.group, err = h.transport.Group(replica.GroupConfig{ID: group, Self: cfg.LocalID}); err != nil {
+	if n.group, err = h.transport.Group(replica.GroupTransportConfig{ID: group, Self: cfg.LocalID}); err != nil {
 		h.t.Fatal(err)
 	}
 	trans := raft.Transport(n.group)

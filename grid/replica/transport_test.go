@@ -131,11 +131,11 @@ func TestWrongIncarnationIsNeverDelivered(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: "a#1"})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: "a#1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		to, err := b.transport.Group(replica.GroupConfig{ID: 1, Self: "b#2"})
+		to, err := b.transport.Group(replica.GroupTransportConfig{ID: 1, Self: "b#2"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,10 +199,10 @@ func TestSnapshotDoesNotDelayHeartbeats(t *testing.T) {
 		for i := range big {
 			big[i] = byte(i >> 12)
 		}
-		var from [2]*replica.Group
+		var from [2]*replica.GroupTransport
 		for g := range uint32(2) {
 			var err error
-			if from[g], err = a.transport.Group(replica.GroupConfig{ID: g, Self: a.id()}); err != nil {
+			if from[g], err = a.transport.Group(replica.GroupTransportConfig{ID: g, Self: a.id()}); err != nil {
 				t.Fatal(err)
 			}
 			b.start(g, a, b)
@@ -246,7 +246,7 @@ func TestSlowRestoreIsWaitedFor(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,7 @@ func TestStalledSnapshotIsGivenUp(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestEntriesDoNotDelayHeartbeats(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", func(c *replica.TransportConfig) { c.StaleAfter = time.Minute }), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +328,7 @@ func TestStaleRepliesAreErrors(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +435,7 @@ func TestSilenceEndsBothLinks(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -460,11 +460,11 @@ func TestCloseEndsWaitingRequests(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", func(c *replica.TransportConfig) { c.RPCTimeout = time.Hour; c.TransferStall = time.Hour }), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.transport.Group(replica.GroupConfig{ID: 1, Self: b.id()}); err != nil {
+		if _, err := b.transport.Group(replica.GroupTransportConfig{ID: 1, Self: b.id()}); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
