@@ -57,11 +57,14 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.GroupTransport) raft.Tra
 	if leaderOf(t, []*node{old}) != 0 {
 		t.Fatal("the transfer failed")
 	}
+	// All logs are equal here, so the next index is the same everywhere.
+	apply(t, old, "two")
+	agree(t, "one two", old, others[0], others[1])
 	net.Cut("a", "b")
 	net.Cut("a", "c")
 	next := leaderOf(t, others)
 	leader, leaderHost := others[next], []*host{b, c}[next]
-	apply(t, leader, "two")
+	apply(t, leader, "three")
 	term := leader.raft.CurrentTerm()
 	if old.raft.State() != raft.Leader || old.raft.CurrentTerm() >= term {
 		t.Fatalf("the old leader noticed: %v in term %d", old.raft.State(), old.raft.CurrentTerm())
@@ -88,13 +91,13 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.GroupTransport) raft.Tra
 	net.Heal("a", "b")
 	net.Heal("a", "c")
 	time.Sleep(5 * time.Second)
-	apply(t, leader, "three")
+	apply(t, leader, "four")
 	time.Sleep(5 * time.Second)
 	if got := forked(old, leader); got != diverges {
 		t.Errorf("logs with one index and term and two contents: %v, want %v", got, diverges)
 	}
 	if !diverges {
-		agree(t, "one two three", old, others[0], others[1])
+		agree(t, "one two three four", old, others[0], others[1])
 	}
 }
 
