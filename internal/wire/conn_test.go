@@ -252,6 +252,28 @@ func TestClosingAStreamStopsItsSender(t *testing.T) {
 	})
 }
 
+// A watched connection whose other end has vanished ends; one that is merely
+// idle does not.
+func TestWatchEndsSilentConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := wire.NewNetwork()
+		c := served(t, n, wire.ServerConfig{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := c.Watch(ctx, 2*time.Second); err != nil || c.Err() != nil {
+			t.Errorf("after an idle hour: %v, %v", err, c.Err())
+		}
+		n.CutOneWay("s", "c")
+		began := time.Now()
+		if err := c.Watch(t.Context(), 2*time.Second); err != wire.ErrSilent || c.Err() != wire.ErrSilent {
+			t.Errorf("vanished: %v, %v", err, c.Err())
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+	})
+}
+
 // A server that ignores the window is cut off instead of filling memory.
 func TestItemsBeyondTheWindowBreakTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
