@@ -29,6 +29,7 @@ const (
 	awarenessMax        = 4                      // a member that is slow itself probes up to so much slower
 	spreadInterval      = 100 * time.Millisecond // between sendings of news
 	spreadMembers       = 3                      // members they are sent to
+	retransmitMult      = 8                      // times the digits of the cluster's size: sendings of one piece of news
 	syncInterval        = 15 * time.Second       // between full exchanges with somebody
 	streamTimeout       = 3 * time.Second        // of a full exchange
 	gossipToTheDeadTime = 30 * time.Second       // a dead member is told so for as long
@@ -228,6 +229,7 @@ func (g *Gossip) listConfig() (*memberlist.Config, error) {
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = suspicionMult, suspicionMaxMult
 	c.AwarenessMaxMultiplier = awarenessMax
 	c.GossipInterval, c.GossipNodes = spreadInterval, spreadMembers
+	c.RetransmitMult = retransmitMult
 	c.PushPullInterval, c.TCPTimeout = syncInterval, streamTimeout
 	c.GossipToTheDeadTime, c.DeadNodeReclaimTime = gossipToTheDeadTime, reclaimTime
 	c.HandoffQueueDepth = handoffDepth

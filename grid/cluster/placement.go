@@ -13,15 +13,39 @@ func GroupsFor(members, partitions int) int {
 }
 
 // InitialVoters chooses who votes in the control group of a new cluster: up to
-// [MaxVoters] members, zones apart, an odd number where there are more than
-// two. The result is in the order of preference for leadership.
+// [MaxVoters] active members, zones apart, an odd number where there are more
+// than two, since an even number survives no more losses than one less. The
+// result is in the order of preference for leadership.
 func InitialVoters(members []Member) []MemberID {
-	l := newLayout(members, 1)
+	return newLayout(members, 1).chooseVoters()
+}
+
+// DesiredVoters chooses who should vote in the control group from now on: as
+// [InitialVoters], but whoever votes goes on voting unless the member is leaving
+// or lost, or zones can be better apart. It returns nil when no member is
+// active. The shell changes raft's configuration one voter at a time and records
+// the result by [SetVoters].
+func DesiredVoters(s *State) []MemberID {
+	l := newLayout(s.Members, 1)
+	for _, id := range s.Voters() {
+		if m, ok := l.find(id); ok {
+			l.add(0, m)
+		}
+	}
+	return l.chooseVoters()
+}
+
+func (l *layout) chooseVoters() []MemberID {
 	n := min(len(l.ids), MaxVoters)
 	if n > 2 && n%2 == 0 {
 		n--
 	}
+	if n == 0 {
+		return nil
+	}
+	l.shrink(0, n)
 	l.fill(0, n)
+	l.spreadZones(0)
 	var ids []MemberID
 	for _, m := range l.groups[0] {
 		ids = append(ids, l.ids[m])
@@ -113,6 +137,66 @@ func moveTo(g *Group, want []Replica) (Move, bool) {
 	settled := len(m.Add) == 0 && len(m.Remove) == 0 && g.Replicas[0] == want[0] &&
 		!slices.ContainsFunc(g.Replicas, func(r Replica) bool { return r.Role != Voter })
 	return m, !settled
+}
+
+// StepKind says what one step of a move does.
+type StepKind uint8
+
+// The kinds of steps.
+const (
+	AddLearner StepKind = 1 // add Replica as a learner
+	Promote    StepKind = 2 // give Replica a vote, once it has caught up
+	Remove     StepKind = 3 // remove Replica; a leader hands over first
+	Prefer     StepKind = 4 // make Replica the preferred leader; raft's configuration stays
+)
+
+// Step is one change of a group's raft configuration, and what to record by
+// [SetReplicas] when it is done.
+type Step struct {
+	Kind     StepKind
+	Replica  Replica
+	Replicas []Replica
+}
+
+// Next returns the next step of a move for the group as it was when the move was
+// planned. After each step the plan is made anew, since members may have come
+// or gone. Replicas are exchanged one after the other: at most one learner
+// catches up at a time, there is never more than one voter too many, and none
+// is removed before its successor votes.
+func (m *Move) Next(g *Group) Step {
+	rs := slices.Clone(g.Replicas)
+	voters, learner, surplus, stale := 0, -1, -1, -1
+	for i, r := range rs {
+		removed := slices.Contains(m.Remove, r)
+		switch {
+		case r.Role == Learner && removed:
+			stale = i
+		case r.Role == Learner:
+			learner = i
+		case removed:
+			surplus = i
+		}
+		if r.Role == Voter {
+			voters++
+		}
+	}
+	if stale < 0 && voters > len(m.Want) {
+		stale = surplus
+	}
+	switch {
+	case stale >= 0:
+		return Step{Remove, rs[stale], slices.Delete(rs, stale, stale+1)}
+	case learner >= 0:
+		rs[learner].Role = Voter
+		return Step{Promote, rs[learner], rs}
+	case len(m.Add) > 0:
+		add := m.Add[0]
+		add.Role = Learner
+		return Step{AddLearner, add, append(rs, add)}
+	case surplus >= 0:
+		return Step{Remove, rs[surplus], slices.Delete(rs, surplus, surplus+1)}
+	}
+	return Step{Prefer, m.Want[0], slices.Clone(m.Want)}
 }
 
 // layout is a placement in the making: which of the active members hold which
