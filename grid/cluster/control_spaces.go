@@ -28,7 +28,7 @@ func (c *CreateSpace) apply(d *draft) Reply {
 	}
 	d.LastSpace++
 	def.ID = d.LastSpace
-	d.Spaces = append(slices.Clone(d.Spaces), def) // IDs only grow, so the end is its place
+	d.setSpaces(append(slices.Clone(d.Spaces), def)) // IDs only grow, so the end is its place
 	d.changed = true
 	return Reply{Space: def.ID}
 }
@@ -62,7 +62,7 @@ func (c *DropSpace) apply(d *draft) Reply {
 		}
 		return refuse(CodeNoSpace, "%d", c.Space)
 	}
-	d.Spaces = slices.Delete(slices.Clone(d.Spaces), i, i+1)
+	d.setSpaces(slices.Delete(slices.Clone(d.Spaces), i, i+1))
 	d.changed = true
 	return Reply{Space: c.Space}
 }
@@ -90,7 +90,7 @@ func (c *AlterSpace) apply(d *draft) Reply {
 	if sameDefinition(old, &def) {
 		return Reply{Space: def.ID}
 	}
-	d.Spaces = slices.Clone(d.Spaces)
+	d.Spaces = slices.Clone(d.Spaces) // every name stays where it is
 	d.Spaces[i] = cloneDefinition(&def)
 	d.changed = true
 	return Reply{Space: def.ID}

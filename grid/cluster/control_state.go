@@ -80,6 +80,16 @@ func (d Durability) String() string {
 	return fmt.Sprintf("durability(%d)", uint8(d))
 }
 
+// ParseDurability reads the word that String writes.
+func ParseDurability(s string) (Durability, error) {
+	for _, d := range []Durability{Disk, Memory} {
+		if s == d.String() {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("cluster: unknown durability %q: use disk or memory", s)
+}
+
 // MemberState is what the control group has decided about a member. Whether it
 // answers at the moment is for [Gossip] to guess.
 type MemberState uint8
@@ -272,6 +282,7 @@ type State struct {
 	// Spaces are sorted by ID. LastSpace is the greatest ID ever given.
 	Spaces    []space.Definition
 	LastSpace space.ID
+	named     map[string]int // where in Spaces each name is: routing asks for every command
 	// Sinks are sorted by ID. LastSink is the greatest ID ever given.
 	Sinks    []space.Sink
 	LastSink space.SinkID
@@ -296,12 +307,19 @@ func (s *State) Member(id MemberID) (*Member, bool) {
 
 // Space finds a definition by name.
 func (s *State) Space(name string) (*space.Definition, bool) {
-	for i := range s.Spaces {
-		if s.Spaces[i].Name == name {
-			return &s.Spaces[i], true
-		}
+	i, ok := s.named[name]
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	return &s.Spaces[i], true
+}
+
+// setSpaces replaces the definitions, which are sorted by ID.
+func (s *State) setSpaces(defs []space.Definition) {
+	s.Spaces, s.named = defs, make(map[string]int, len(defs))
+	for i := range defs {
+		s.named[defs[i].Name] = i
+	}
 }
 
 // SpaceByID finds a definition by its ID.

@@ -201,9 +201,9 @@ func (g *Gossip) sayLeaving(timeout time.Duration) error {
 }
 
 // Close stops listening, ends the calls back and waits for them. Without Leave
-// the others will see this member die. It is safe to call twice. A probe of the
-// library below that is under way ends within a second or so by itself; it
-// touches nothing any more.
+// the others will see this member die. It is safe to call twice. Probes and
+// exchanges of the library below that are under way end by themselves, within
+// three seconds; they touch nothing any more.
 func (g *Gossip) Close() error {
 	g.cancel()
 	g.turn <- struct{}{}
