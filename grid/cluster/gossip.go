@@ -166,18 +166,20 @@ func (g *Gossip) Forget(id MemberID) {
 }
 
 // Leave tells the others that this member goes and waits until some have heard
-// it, at most for timeout. The member is then not seen as dead but as left.
-// Close is still to be called.
+// it, at most for timeout, which must be positive. The member is then not seen
+// as dead but as left. After an error the member has left as well, but others
+// may have to find out by themselves. Close is still to be called.
 func (g *Gossip) Leave(timeout time.Duration) error {
+	if timeout < 2 {
+		return errors.New("cluster: leave: the timeout must be positive")
+	}
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
 	if g.closed {
 		return ErrClosed
 	}
 	g.left = true
-	if err := g.sayLeaving(timeout / 2); err != nil {
-		return fmt.Errorf("cluster: leave: %w", err)
-	}
+	g.sayLeaving(timeout / 2)
 	if err := g.list.Leave(timeout / 2); err != nil {
 		return fmt.Errorf("cluster: leave: %w", err)
 	}
@@ -185,19 +187,26 @@ func (g *Gossip) Leave(timeout time.Duration) error {
 }
 
 // sayLeaving puts the intention into the description, so that others can tell
-// this departure from a death. Whoever misses it takes it for one.
-func (g *Gossip) sayLeaving(timeout time.Duration) error {
+// this departure from a death. Whoever misses it takes it for one, which is why
+// failing to say it stops nobody from leaving.
+func (g *Gossip) sayLeaving(timeout time.Duration) {
 	g.mu.Lock()
 	m, err := decodeMeta(g.mu.meta)
+	m.Flags |= FlagLeaving
+	var b []byte
 	if err == nil {
-		m.Flags |= FlagLeaving
-		g.mu.meta, err = m.encode()
+		b, err = m.encode()
+	}
+	if err == nil {
+		g.mu.meta = b
 	}
 	g.mu.Unlock()
-	if err != nil {
-		return err
+	if err == nil {
+		err = g.list.UpdateNode(timeout)
 	}
-	return g.list.UpdateNode(timeout)
+	if err != nil {
+		g.log.Debug("leaving is not announced", "err", err)
+	}
 }
 
 // Close stops listening, ends the calls back and waits for them. Without Leave

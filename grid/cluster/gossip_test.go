@@ -227,6 +227,9 @@ func TestLeavingIsNotDying(t *testing.T) {
 		if err := c.members["e"].Leave(time.Second); err != nil {
 			t.Fatal(err)
 		}
+		if err := c.members["d"].Leave(0); err == nil {
+			t.Error("d left without time to say so")
+		}
 		c.everybodySees(time.Second, map[string]string{
 			"a": "b:alive c:alive d:alive e:left",
 			"d": "a:alive b:alive c:alive e:left",
@@ -242,6 +245,23 @@ func TestLeavingIsNotDying(t *testing.T) {
 		if got := c.sees("a"); got != "b:alive c:alive d:alive" {
 			t.Errorf("a sees %s", got)
 		}
+	})
+}
+
+// A member that is cut off leaves as well, though nobody hears it.
+func TestLeavingAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClique(t)
+		defer c.close()
+		c.five()
+		c.net.Isolate("e")
+		start := time.Now()
+		c.members["e"].Leave(2 * time.Second)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("leaving took %v", took)
+		}
+		c.members["e"].Close()
+		c.everybodySees(5*time.Second, map[string]string{"a": "b:alive c:alive d:alive e:dead"})
 	})
 }
 
