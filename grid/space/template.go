@@ -123,16 +123,18 @@ func (sp *entries) plan(t *template) (*fieldIndex, uint64) {
 // has reported by then depends on nothing but the state.
 func (sp *entries) match(t template, from uint64, allowScan bool, fn func(arena.Record) bool) Code {
 	if x, h := sp.plan(&t); x != nil {
-		x.tree.AscendFrom(h, from, func(hi, order uint64) bool {
+		for hi, order := range x.tree.AscendFrom(h, from) {
 			if hi != h {
-				return false
+				break
 			}
 			r, ok := sp.table.ByOrder(order)
 			if !ok {
 				panic("space: index names an entry that is not there")
 			}
-			return !t.matches(Kind(r.Kind()), r.Value()) || fn(r)
-		})
+			if t.matches(Kind(r.Kind()), r.Value()) && !fn(r) {
+				break
+			}
+		}
 		return OK
 	}
 	examined, limit := 0, sp.def.scanLimit()
