@@ -21,17 +21,17 @@ type links struct {
 
 type linksState struct {
 	sync.Mutex
-	byAddr map[string]*link
+	byAddr map[string]*route
 	closed bool
 }
 
-type link struct {
+type route struct {
 	mu   sync.Mutex // held while dialling, so that one caller dials
 	conn *wire.Conn
 }
 
 func newLinks(dial wire.Dialer) links {
-	return links{dial: dial, mu: &linksState{byAddr: map[string]*link{}}}
+	return links{dial: dial, mu: &linksState{byAddr: map[string]*route{}}}
 }
 
 // service returns the Service at an address, over a connection that was alive a
@@ -44,7 +44,7 @@ func (l *links) service(ctx context.Context, addr string) (Service, error) {
 	}
 	k := l.mu.byAddr[addr]
 	if k == nil {
-		k = &link{}
+		k = &route{}
 		l.mu.byAddr[addr] = k
 	}
 	l.mu.Unlock()
@@ -74,7 +74,7 @@ func (l *links) close() error {
 	l.mu.Lock()
 	l.mu.closed = true
 	all := l.mu.byAddr
-	l.mu.byAddr = map[string]*link{}
+	l.mu.byAddr = map[string]*route{}
 	l.mu.Unlock()
 	for _, k := range all {
 		k.mu.Lock()
