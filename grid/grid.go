@@ -17,7 +17,9 @@ import (
 type Grid struct {
 	router *cluster.Router
 	node   *cluster.Node // nil: remote
-	closed atomic.Bool
+	// handlers are those of the member; nil: remote.
+	handlers *handlers
+	closed   atomic.Bool
 }
 
 // DefaultSpace is the space that every grid has from the start: database 0 of
