@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,4 +166,44 @@ func TestReadersBesideTheWriter(t *testing.T) {
 	close(images)
 	readers.Wait()
 	mustAudit(t, table)
+}
+
+// A reader that comes across a reference whose slab has gone looks again, until it
+// finds where the record is now.
+func TestReaderLooksAgainWhenTheSlabIsGone(t *testing.T) {
+	table := New(maphash.MakeSeed())
+	table.Put([]byte("key"), Meta{Order: 7}, nil)
+	p := table.index.find([]byte("key"))
+	c := table.pages.root.Load().find(7)
+	slot, _ := c.page().search(7)
+	nowhere := makeRef(1<<20, 0)
+	reads := map[string]func() (Record, bool){
+		"by key":   func() (Record, bool) { return table.Get([]byte("key")) },
+		"by order": func() (Record, bool) { return table.ByOrder(7) },
+	}
+	for name, read := range reads {
+		t.Run(name, func(t *testing.T) {
+			// Whether the reader meets the dead reference depends on the scheduler:
+			// in a hundred rounds it does.
+			for range 100 {
+				p.set(nowhere)
+				c.page().store(slot, nowhere)
+				begun, found := make(chan bool), make(chan bool)
+				go func() {
+					begun <- true
+					_, ok := read()
+					found <- ok
+				}()
+				<-begun
+				for range 10 {
+					runtime.Gosched()
+				}
+				p.set(p.ref)
+				c.page().store(slot, p.ref)
+				if !<-found {
+					t.Fatal("the entry was there all the while and was not found")
+				}
+			}
+		})
+	}
 }

@@ -291,12 +291,9 @@ func newLeaf(all []*page) *pageLeaf {
 	return leaf
 }
 
-// joinLeaves merges a small leaf with the one before or behind it.
+// joinLeaves merges a leaf with the one before or behind it, if the two fill no
+// more than half a leaf.
 func (s *pages) joinLeaves(c *cursor) {
-	leaf := c.root.leaves[c.li].Load()
-	if len(leaf.pages) >= maxLeaf/4 {
-		return
-	}
 	for _, li := range [2]int{c.li - 1, c.li} {
 		if li < 0 || li+1 >= len(c.root.leaves) {
 			continue

@@ -285,6 +285,40 @@ func TestLastPageShrinksWhenLeft(t *testing.T) {
 	}
 }
 
+// The directory of pages is full where orders only grow, and shrinks as they go.
+func TestPageDirectoryFollowsThePages(t *testing.T) {
+	const n = 150_000
+	var s pages
+	count := func() (leaves, pages int) {
+		root := s.root.Load()
+		for i := range root.leaves {
+			pages += len(root.leaves[i].Load().pages)
+		}
+		return len(root.leaves), pages
+	}
+	for i := range uint64(n) {
+		s.insert(i<<20, ref(i+1))
+	}
+	leaves, pages := count()
+	if pages < 5*maxLeaf || leaves > pages/maxLeaf+1 {
+		t.Errorf("%d leaves for %d pages", leaves, pages)
+	}
+	survives := func(i uint64) bool { return i%10_000 < 300 }
+	for i := range uint64(n) {
+		if !survives(i) {
+			s.remove(i << 20)
+		}
+	}
+	if leaves, pages = count(); leaves > 2 {
+		t.Errorf("%d leaves for the %d pages that are left", leaves, pages)
+	}
+	for i := range uint64(n) {
+		if got := s.at(i << 20); got != 0 && got != ref(i+1) || survives(i) == (got == 0) {
+			t.Fatalf("order %d leads to %d", i<<20, got)
+		}
+	}
+}
+
 // The content and its sequence do not depend on the seed of the hash.
 func TestSeedDoesNotShow(t *testing.T) {
 	content := func() (all []string) {
