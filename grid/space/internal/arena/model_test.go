@@ -431,6 +431,9 @@ func auditPages(t *Table) error {
 		if len(leaf.pages) == 0 || len(leaf.pages) > maxLeaf {
 			return fmt.Errorf("leaf %d has %d pages", li, len(leaf.pages))
 		}
+		if li > 0 && len(leaf.pages)+len(root.leaves[li-1].Load().pages) <= maxLeaf/2 {
+			return fmt.Errorf("leaves %d and %d should be one", li-1, li)
+		}
 		for pi := range leaf.pages {
 			p := leaf.pages[pi].Load()
 			if p.first != leaf.firsts[pi] || p.first < covered || p.first != block(p.first) {

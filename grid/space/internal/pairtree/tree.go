@@ -296,7 +296,6 @@ func (t *Tree) levelLeaves(b *branch, i int) bool {
 // levelBranches is levelLeaves for children that are branches.
 func (t *Tree) levelBranches(b *branch, i int) bool {
 	l, r := t.branches.at(b.kids[i]), t.branches.at(b.kids[i+1])
-	r.keys[0] = b.keys[i+1]
 	keys, kids := [2 * fanout]Pair{}, [2 * fanout]uint32{}
 	copy(keys[:], l.keys[:l.n])
 	copy(keys[l.n:], r.keys[:r.n])

@@ -107,6 +107,9 @@ func audit(t *Tree) error {
 		if b.n < 2 || b.n > fanout {
 			return fmt.Errorf("branch %d has %d children", id, b.n)
 		}
+		if low != nil && b.keys[0] != *low {
+			return fmt.Errorf("branch %d begins at %v, known as %v", id, b.keys[0], *low)
+		}
 		for i := range int(b.n) {
 			lo, hi := low, high
 			if i > 0 {
