@@ -64,6 +64,16 @@ func contentOf(t testing.TB, s *store.Store, p space.PartitionID) (sinktest.Cont
 	return c, at
 }
 
+// The writer keeps the contract of a sink.
+func TestContract(t *testing.T) {
+	sinktest.Run(t, func(t *testing.T) sinktest.Opened {
+		s := openStore(t, vfs.NewMem())
+		return sinktest.Opened{Sink: writer.New(s, nil), Read: func(p space.PartitionID) (sinktest.Content, space.Position) {
+			return contentOf(t, s, p)
+		}}
+	})
+}
+
 // A pump over a store leaves exactly the partition's content in it.
 func TestPumpToStore(t *testing.T) {
 	src := sinktest.NewSource(7, space.History{7})
