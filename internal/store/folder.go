@@ -37,41 +37,81 @@ var (
 	ErrNotStore = errors.New("store: folder holds no store (check the path)")
 )
 
-// lockFolder checks the format before anything is touched, then takes the lock
-// and, if the folder is new, writes the format: before Pebble's first file, so
-// that a Pebble without format file is somebody else's.
-func lockFolder(fsys vfs.FS, dir string, readOnly bool) (*pebble.Lock, error) {
+// lockFolder checks the format before anything is touched, then takes the lock.
+// A folder whose creation never ended is cleared: nothing in it was ever
+// acknowledged, and Pebble's first files need not have survived a crash together.
+// created is true if the folder is new; it becomes a store with finishFolder.
+func lockFolder(fsys vfs.FS, dir string, readOnly bool) (lock *pebble.Lock, created bool, err error) {
 	known, err := checkFolder(fsys, dir)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	switch {
 	case !known && readOnly:
-		return nil, fmt.Errorf("%w: %s", ErrNotStore, dir)
+		return nil, false, fmt.Errorf("%w: %s", ErrNotStore, dir)
 	case !known:
 		if err := makeFolder(fsys, dir); err != nil {
-			return nil, fmt.Errorf("store: create folder: %w", err)
+			return nil, false, fmt.Errorf("store: create folder: %w", err)
 		}
 	}
-	lock, err := pebble.LockDirectory(dir, fsys)
+	lock, err = pebble.LockDirectory(dir, fsys)
 	if err != nil {
 		// A lock file that cannot be created is a path error; all else means that
 		// somebody holds it.
 		if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
-			return nil, fmt.Errorf("store: lock folder: %w", err)
+			return nil, false, fmt.Errorf("store: lock folder: %w", err)
 		}
-		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, dir, err)
+		return nil, false, fmt.Errorf("%w: %s: %w", ErrLocked, dir, err)
 	}
 	if !known {
-		if err := writeFormat(fsys, dir); err != nil {
-			return nil, errors.Join(fmt.Errorf("store: write format: %w", err), lock.Close())
+		if err := beginFolder(fsys, dir); err != nil {
+			return nil, false, errors.Join(fmt.Errorf("store: begin folder: %w", err), lock.Close())
 		}
 	}
-	return lock, nil
+	return lock, !known, nil
+}
+
+// beginFolder marks the folder as a store that is being created, and clears it.
+func beginFolder(fsys vfs.FS, dir string) error {
+	path := fsys.PathJoin(dir, formatFile+unfinished)
+	f, err := fsys.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	if _, err = io.WriteString(f, formatPrefix+strconv.Itoa(format)+"\n"); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close(), syncFolder(fsys, dir)); err != nil {
+		return err
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name != lockFile && name != formatFile+unfinished {
+			if err := fsys.RemoveAll(fsys.PathJoin(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return syncFolder(fsys, dir)
+}
+
+// finishFolder makes the folder a store, after everything else in it is durable.
+func finishFolder(fsys vfs.FS, dir string) error {
+	path := fsys.PathJoin(dir, formatFile)
+	if err := syncFolder(fsys, dir); err != nil {
+		return err
+	}
+	if err := fsys.Rename(path+unfinished, path); err != nil {
+		return err
+	}
+	return syncFolder(fsys, dir)
 }
 
 // checkFolder reports whether dir is a store of a known format; if not, and there
-// is no error, it is missing or empty.
+// is no error, it is missing, empty, or was never finished.
 func checkFolder(fsys vfs.FS, dir string) (known bool, err error) {
 	names, err := fsys.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,8 +121,11 @@ func checkFolder(fsys vfs.FS, dir string) (known bool, err error) {
 		return false, fmt.Errorf("store: list folder: %w", err)
 	}
 	if !slices.Contains(names, formatFile) {
+		if slices.Contains(names, formatFile+unfinished) {
+			return false, nil
+		}
 		for _, name := range names {
-			if name != lockFile && name != formatFile+unfinished {
+			if name != lockFile {
 				return false, fmt.Errorf("%w: %s holds %q", ErrNotStore, dir, name)
 			}
 		}
@@ -110,25 +153,6 @@ func parseFormat(text string) (int, bool) {
 	digits, ok := strings.CutPrefix(strings.TrimSuffix(text, "\n"), formatPrefix)
 	n, err := strconv.Atoi(digits)
 	return n, ok && err == nil && n > 0
-}
-
-// writeFormat makes the format file appear whole or not at all.
-func writeFormat(fsys vfs.FS, dir string) error {
-	path := fsys.PathJoin(dir, formatFile)
-	f, err := fsys.Create(path+unfinished, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	if _, err = io.WriteString(f, formatPrefix+strconv.Itoa(format)+"\n"); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := fsys.Rename(path+unfinished, path); err != nil {
-		return err
-	}
-	return syncFolder(fsys, dir)
 }
 
 // makeFolder creates dir with its missing parents, and makes their names durable.

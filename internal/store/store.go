@@ -135,7 +135,8 @@ func Open(cfg Config) (*Store, error) {
 		fsys = vfs.Default
 	}
 	s := &Store{cfg: cfg, broken: newBreakdown(cfg.Logger, cfg.OnFatal)}
-	if s.lock, err = lockFolder(fsys, cfg.Dir, cfg.ReadOnly); err != nil {
+	var created bool
+	if s.lock, created, err = lockFolder(fsys, cfg.Dir, cfg.ReadOnly); err != nil {
 		return nil, err
 	}
 	s.cache = pebble.NewCache(cfg.CacheBytes)
@@ -147,6 +148,11 @@ func Open(cfg Config) (*Store, error) {
 		}
 		s.cache.Unref()
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", cfg.Dir, err), s.lock.Close())
+	}
+	if created {
+		if err := finishFolder(fsys, cfg.Dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("store: finish folder: %w", err), s.Close())
+		}
 	}
 	s.writing.unchecked = cfg.ReserveBytes // look at the disk first
 	if err := s.prepare(); err != nil {
