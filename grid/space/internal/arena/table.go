@@ -13,10 +13,10 @@ import (
 // goroutine may call Get, ByOrder, Ascend, Len and Bytes at any time, also while
 // the writer works; none of them waits. An empty table takes a few hundred bytes.
 //
-// What a reader holds is never wrong, only old: a write becomes visible to all
-// readers at one moment of its call. Nothing is promised about two reads together:
-// a caller who needs several entries of one moment takes an Image, or reads
-// between writes.
+// What a reader holds is never wrong, only old. During its call a write becomes
+// visible to all readers, at one moment by order and at another by key. Nothing is
+// promised about two reads together: a caller who needs several entries of one
+// moment takes an Image, or reads between writes.
 type Table struct {
 	slabs      slabs
 	index      index
