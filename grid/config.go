@@ -41,4 +41,14 @@ type Config struct {
 	AcceptLoss bool
 	// Logger gets one line for each change of state; nil discards them.
 	Logger *slog.Logger
+	// OnFatal is called, once, when a disk fails in a way that the member cannot
+	// go on from: nothing is acknowledged any more. It should end the process, and
+	// must not call the Grid. Nil panics.
+	OnFatal func(error)
 }
+
+// Folders of a member inside of Config.Dir.
+const (
+	logDir   = "log"   // raft logs, votes, snapshots: gone with them is what the store has not got
+	storeDir = "store" // the member's record of its partitions
+)
