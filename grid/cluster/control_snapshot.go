@@ -118,7 +118,7 @@ func decodeState(b []byte) (*State, error) {
 	s.TableVersion = d.uint(noLimit)
 	s.Copies = int(d.uint(MaxCopies))
 	s.Members = list(d, MaxMembers, member)
-	s.Spaces = list(d, space.MaxSpaces, definition)
+	s.setSpaces(list(d, space.MaxSpaces, definition))
 	s.LastSpace = space.ID(d.uint(uint64(^space.ID(0))))
 	s.Sinks = list(d, space.MaxSinks, sink)
 	s.LastSink = space.SinkID(d.uint(uint64(^space.SinkID(0))))
@@ -193,6 +193,9 @@ func (s *State) check() error {
 		if id := s.Spaces[i].ID; id == 0 || id > s.LastSpace || i > 0 && s.Spaces[i-1].ID >= id {
 			return errors.New("spaces are not in order")
 		}
+	}
+	if len(s.named) != len(s.Spaces) {
+		return errors.New("two spaces have one name")
 	}
 	for i := range s.Sinks {
 		if id := s.Sinks[i].ID; id == 0 || id > s.LastSink || i > 0 && s.Sinks[i-1].ID >= id {

@@ -278,6 +278,51 @@ func TestSpacesKeepTheirIdentity(t *testing.T) {
 	}
 }
 
+// A space is found by its name and by its identity, also after others were
+// dropped and after a restore.
+func TestSpacesAreFound(t *testing.T) {
+	c := formedControl(t, 1)
+	for _, name := range []string{"c", "a", "b"} {
+		ok(t, c, &CreateSpace{space.Definition{Name: name}})
+	}
+	ok(t, c, &DropSpace{1})
+	var w bytes.Buffer
+	if err := c.Snapshot(&w); err != nil {
+		t.Fatal(err)
+	}
+	restored := NewControl()
+	if err := restored.Restore(&w); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*State{c.State(), restored.State()} {
+		for id, name := range map[space.ID]string{2: "a", 3: "b"} {
+			byName, ok1 := s.Space(name)
+			byID, ok2 := s.SpaceByID(id)
+			if !ok1 || !ok2 || byName != byID || byName.ID != id || byName.Name != name {
+				t.Errorf("space %d %q: %+v and %+v", id, name, byName, byID)
+			}
+		}
+		if _, found := s.Space("c"); found {
+			t.Error("a dropped space is found by name")
+		}
+		if _, found := s.SpaceByID(1); found {
+			t.Error("a dropped space is found by its identity")
+		}
+	}
+}
+
+// Durabilities are written and read by their word.
+func TestDurabilityWords(t *testing.T) {
+	for _, d := range []Durability{Disk, Memory} {
+		if got, err := ParseDurability(d.String()); err != nil || got != d {
+			t.Errorf("%v: %v, %v", d, got, err)
+		}
+	}
+	if _, err := ParseDurability("tape"); err == nil {
+		t.Error("tape is taken for a durability")
+	}
+}
+
 // Sinks are known by name, and only whether they are required changes.
 func TestSinksAreSetByName(t *testing.T) {
 	c := formedControl(t, 1)

@@ -157,6 +157,74 @@ func TestPlacementKeepsItsPromises(t *testing.T) {
 	})
 }
 
+// A plan that is made anew after every single step of its execution comes to an
+// end, and on the way no group has fewer voters than it should, nor more than one
+// replica too many.
+func TestPlansAreStableUnderway(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		zones := rapid.IntRange(1, 3).Draw(t, "zones")
+		zoneOf := func(int) string { return fmt.Sprint("z", rapid.IntRange(1, zones).Draw(t, "zone")) }
+		n := rapid.IntRange(3, 7).Draw(t, "members")
+		s := formed(t, 3, testMembers(n, zoneOf))
+		for range rapid.IntRange(1, 4).Draw(t, "more") {
+			n++
+			s, _ = s.after(&AdmitMember{testMember(n, zoneOf(n))})
+		}
+		gone := s.Members[rapid.IntRange(0, 2).Draw(t, "leaving")].ID
+		s, _ = s.after(&DrainMember{gone, true})
+		for steps := 0; ; steps++ {
+			moves := Desired(s)
+			if len(moves) == 0 {
+				break
+			}
+			if steps == 400 {
+				t.Fatalf("no end, next %+v", moves)
+			}
+			m := moves[rapid.IntRange(0, len(moves)-1).Draw(t, "move")]
+			g, _ := s.Group(m.Group)
+			next, reply := s.after(&SetReplicas{m.Group, m.Version, m.Next(g).Replicas})
+			if err := reply.Err(); err != nil {
+				t.Fatal(err)
+			}
+			s = next
+			for _, g := range s.Groups {
+				voters := 0
+				for _, r := range g.Replicas {
+					if r.Role == Voter {
+						voters++
+					}
+				}
+				if voters < 3 || voters > 4 || len(g.Replicas) > 4 {
+					t.Fatalf("group %d has %d voters: %+v", g.ID, voters, g.Replicas)
+				}
+			}
+		}
+		checkPlacement(t, s)
+	})
+}
+
+// Who votes in the control group stays, unless leaving; the number stays odd.
+func TestControlVotersStay(t *testing.T) {
+	s := formed(t, 3, testMembers(4, noZone))
+	before := s.Voters()
+	if got := DesiredVoters(s); !slices.Equal(got, before) || len(got) != 3 {
+		t.Errorf("voters %v of %v", got, before)
+	}
+	s, _ = s.after(&AdmitMember{testMember(4, "")})
+	got := DesiredVoters(s)
+	if len(got) != 5 || !slices.Equal(got[:3], before) {
+		t.Errorf("with a fifth member %v, before %v", got, before)
+	}
+	s, _ = s.after(&SetVoters{got})
+	s, _ = s.after(&DeclareLost{got[1], 1})
+	if got := DesiredVoters(s); len(got) != 3 || slices.Contains(got, s.Members[1].ID) {
+		t.Errorf("after a loss %v", got)
+	}
+	if got := DesiredVoters(&State{}); got != nil {
+		t.Errorf("nobody votes as %v", got)
+	}
+}
+
 // A member that joins takes its fair share of replicas and nothing else moves.
 func TestAMemberMoreMovesItsShareOnly(t *testing.T) {
 	for n := 3; n < 12; n++ {

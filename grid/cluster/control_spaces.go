@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"slices"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+func (c *CreateSpace) apply(d *draft) Reply {
+	def := cloneDefinition(&c.Definition)
+	def.ID = 0
+	if err := def.Validate(); err != nil {
+		return Reply{Code: CodeInvalid, Detail: err.Error()}
+	}
+	if old, ok := d.Space(def.Name); ok {
+		if sameDefinition(old, &def) {
+			return Reply{Space: old.ID}
+		}
+		r := refuse(CodeSpaceConflict, "%q", def.Name)
+		r.Space = old.ID
+		return r
+	}
+	if len(d.Spaces) == space.MaxSpaces {
+		return refuse(CodeLimit, "%d spaces", space.MaxSpaces)
+	}
+	if d.LastSpace == ^space.ID(0) {
+		return refuse(CodeLimit, "all identities of spaces have been given out")
+	}
+	d.LastSpace++
+	def.ID = d.LastSpace
+	d.setSpaces(append(slices.Clone(d.Spaces), def)) // IDs only grow, so the end is its place
+	d.changed = true
+	return Reply{Space: def.ID}
+}
+
+// cloneDefinition copies a definition; one without indexes has the same form as
+// after a restore.
+func cloneDefinition(d *space.Definition) space.Definition {
+	def := d.Clone()
+	if len(def.Indexes) == 0 {
+		def.Indexes = nil
+	}
+	return def
+}
+
+// sameDefinition compares all but the identity.
+func sameDefinition(a, b *space.Definition) bool {
+	return a.Name == b.Name && a.Shape == b.Shape && a.Key == b.Key &&
+		a.Lease == b.Lease && a.ScanLimit == b.ScanLimit &&
+		slices.EqualFunc(a.Indexes, b.Indexes, sameIndex)
+}
+
+func sameIndex(a, b space.Index) bool {
+	return a.Name == b.Name && slices.Equal(a.Fields, b.Fields)
+}
+
+func (c *DropSpace) apply(d *draft) Reply {
+	i, ok := d.spaceAt(c.Space)
+	if !ok {
+		if c.Space != 0 && c.Space <= d.LastSpace {
+			return Reply{Space: c.Space} // dropped before
+		}
+		return refuse(CodeNoSpace, "%d", c.Space)
+	}
+	d.setSpaces(slices.Delete(slices.Clone(d.Spaces), i, i+1))
+	d.changed = true
+	return Reply{Space: c.Space}
+}
+
+func (c *AlterSpace) apply(d *draft) Reply {
+	i, ok := d.spaceAt(c.Space)
+	if !ok {
+		return refuse(CodeNoSpace, "%d", c.Space)
+	}
+	old := &d.Spaces[i]
+	def := cloneDefinition(old)
+	def.Indexes = slices.DeleteFunc(def.Indexes, func(x space.Index) bool { return slices.Contains(c.Drop, x.Name) })
+	for _, add := range c.Add {
+		at := slices.IndexFunc(def.Indexes, func(x space.Index) bool { return x.Name == add.Name })
+		switch {
+		case at < 0:
+			def.Indexes = append(def.Indexes, space.Index{Name: add.Name, Fields: slices.Clone(add.Fields)})
+		case !sameIndex(def.Indexes[at], add):
+			return refuse(CodeSpaceConflict, "index %q of space %q has other fields", add.Name, def.Name)
+		}
+	}
+	if err := def.Validate(); err != nil {
+		return Reply{Code: CodeInvalid, Detail: err.Error()}
+	}
+	if sameDefinition(old, &def) {
+		return Reply{Space: def.ID}
+	}
+	d.Spaces = slices.Clone(d.Spaces) // every name stays where it is
+	d.Spaces[i] = cloneDefinition(&def)
+	d.changed = true
+	return Reply{Space: def.ID}
+}
+
+func (c *SetSink) apply(d *draft) Reply {
+	if c.Name == "" || len(c.Name) > space.MaxNameBytes {
+		return refuse(CodeInvalid, "the name of a sink has 1 to %d bytes", space.MaxNameBytes)
+	}
+	for i, s := range d.Sinks {
+		if s.Name != c.Name {
+			continue
+		}
+		if s.Required != c.Required {
+			d.Sinks = slices.Clone(d.Sinks)
+			d.Sinks[i].Required = c.Required
+			d.changed = true
+		}
+		return Reply{Sink: s.ID}
+	}
+	if len(d.Sinks) == space.MaxSinks {
+		return refuse(CodeLimit, "%d sinks", space.MaxSinks)
+	}
+	d.LastSink++
+	d.Sinks = append(slices.Clone(d.Sinks), space.Sink{ID: d.LastSink, Name: c.Name, Required: c.Required})
+	d.changed = true
+	return Reply{Sink: d.LastSink}
+}
