@@ -366,20 +366,40 @@ func appendUntilFatal(t *testing.T, g *GroupLog, s *LogStorage) (acknowledged ui
 }
 
 func TestLogStorageFailsAtOpen(t *testing.T) {
-	// A disk that fails while the folder is opened makes the opening fail; it neither hangs nor succeeds.
-	for failing := range int32(60) {
-		fault := errorfs.ErrInjected.If(errorfs.OnIndex(failing))
-		s, err := OpenLogStorage(LogStorageConfig{
-			Dir: "/member/log", FS: errorfs.Wrap(vfs.NewMem(), fault), MemTableBytes: 1 << 20, OnFatal: func(error) {},
-		})
-		if err == nil {
-			// An operation whose failure is harmless, or more operations than there are.
-			if err := s.SetMeta("boot", []byte("1")); err != nil && !errors.Is(err, ErrFailed) {
-				t.Errorf("operation %d: %v", failing, err)
+	// A disk that fails while a folder is created or opened makes the opening fail, or is met later; it never hangs, and the
+	// folder opens again on a good disk with all that was acknowledged.
+	for _, filled := range []bool{false, true} {
+		refused := 0
+		for failing := range int32(60) {
+			disk := vfs.NewCrashableMem()
+			if filled {
+				s := openTestStorage(t, disk)
+				if err := s.SetMeta("boot", []byte("0")); err != nil {
+					t.Fatal(err)
+				}
+				mustClose(t, s)
 			}
-			if err := s.Close(); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, errorfs.ErrInjected) {
-				t.Errorf("operation %d: close: %v", failing, err)
+			fault := errorfs.ErrInjected.If(errorfs.OnIndex(failing))
+			s, err := OpenLogStorage(LogStorageConfig{
+				Dir: "/member/log", FS: errorfs.Wrap(disk, fault), MemTableBytes: 1 << 20, OnFatal: func(error) {},
+			})
+			want := ""
+			if filled {
+				want = "0"
 			}
+			if err != nil {
+				refused++
+			} else if s.SetMeta("boot", []byte("1")) == nil {
+				want = "1"
+			}
+			s = openTestStorage(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+			if got, err := s.Meta("boot"); string(got) != want && string(got) != "1" || want != "" && err != nil {
+				t.Errorf("operation %d failed: boot record %q, %v; want %q", failing, got, err, want)
+			}
+			mustClose(t, s)
+		}
+		if refused < 10 {
+			t.Errorf("filled %v: only %d faults were met at open", filled, refused)
 		}
 	}
 }

@@ -46,6 +46,7 @@ type GroupLog struct {
 		commit      uint64 // as stored with the newest entry
 		staged      uint64 // to be stored with the next entries, if hasStaged
 		hasStaged   bool
+		covered     uint64 // index of the snapshot that raft starts from: see AlignLog
 	}
 }
 
@@ -288,11 +289,27 @@ func (g *GroupLog) StageCommitIndex(index uint64) error {
 	return nil
 }
 
-// GetCommitIndex returns the commit index stored with the newest entry, 0 if there is none, never above LastIndex.
-func (g *GroupLog) GetCommitIndex() (uint64, error) {
+// CommittedIndex returns the commit index stored with the newest entry, 0 if there is none, never above LastIndex. All entries up
+// to it were committed.
+func (g *GroupLog) CommittedIndex() uint64 {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return min(g.mu.commit, g.mu.last), nil
+	return min(g.mu.commit, g.mu.last)
+}
+
+// GetCommitIndex returns the index up to which raft may apply entries while it starts: CommittedIndex, or less where raft would
+// go wrong: see AlignLog, which comes first, and restorableCommit.
+func (g *GroupLog) GetCommitIndex() (uint64, error) {
+	g.mu.RLock()
+	covered := g.mu.covered
+	g.mu.RUnlock()
+	return restorableCommit(g, covered, g.CommittedIndex())
+}
+
+func (g *GroupLog) setCovered(index uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.covered = index
 }
 
 // DeleteRange removes the entries from lo to hi, both included, which must reach one end of the log; beyond the ends it is

@@ -45,9 +45,12 @@ func TestFollowerGoesOnAfterASnapshot(t *testing.T) {
 					t.Fatal(err)
 				}
 				sendSnapshot(t, leader, a, b, c.snapshot)
-				accepted := offerEntries(t, leader, a, b, c.snapshot+1)
+				accepted, rejections := offerEntries(t, leader, a, b, c.snapshot+1)
 				if accepted != c.continues {
 					t.Errorf("entry after the snapshot accepted: %v, want %v", accepted, c.continues)
+				}
+				if accepted && rejections > 0 {
+					t.Errorf("the old instance got to reject entries %d times before its restart", rejections)
 				}
 				if asked := f.restarted(); asked != c.asked {
 					t.Errorf("restart asked for: %v, want %v", asked, c.asked)
@@ -76,8 +79,8 @@ func sendSnapshot(t *testing.T, leader *replica.Group, a, b *host, index uint64)
 }
 
 // offerEntries sends the entry that follows the snapshot, as a leader would:
-// again and again.
-func offerEntries(t *testing.T, leader *replica.Group, a, b *host, index uint64) bool {
+// again and again. It returns whether raft took it, and how often it did not.
+func offerEntries(t *testing.T, leader *replica.Group, a, b *host, index uint64) (accepted bool, rejections int) {
 	t.Helper()
 	for range 50 {
 		var resp raft.AppendEntriesResponse
@@ -90,11 +93,13 @@ func offerEntries(t *testing.T, leader *replica.Group, a, b *host, index uint64)
 		case err != nil:
 			t.Fatal(err)
 		case resp.Success:
-			return true
+			return true, rejections
+		default:
+			rejections++
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return false
+	return false, rejections
 }
 
 func leaderHeader(a *host) raft.RPCHeader {
@@ -174,6 +179,7 @@ func (f *follower) installed(lastBefore, snapIndex uint64) {
 		return
 	}
 	f.wg.Go(func() {
+		time.Sleep(time.Second) // an owner may have other things to do first
 		f.mu.Lock()
 		old := f.raft
 		f.restarts++

@@ -40,6 +40,7 @@ type Ring struct {
 		commit    uint64
 		staged    uint64
 		hasStaged bool
+		covered   uint64 // index of the snapshot that raft starts from: see AlignLog
 	}
 }
 
@@ -127,12 +128,25 @@ func (r *Ring) StageCommitIndex(index uint64) error {
 	return nil
 }
 
-// GetCommitIndex returns the commit index of the last StoreLogs, never above LastIndex. It serves a raft instance that is
-// restarted within the process.
-func (r *Ring) GetCommitIndex() (uint64, error) {
+// CommittedIndex returns the commit index of the last StoreLogs, never above LastIndex.
+func (r *Ring) CommittedIndex() uint64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return min(r.mu.commit, r.mu.entries.last()), nil
+	return min(r.mu.commit, r.mu.entries.last())
+}
+
+// GetCommitIndex is GroupLog.GetCommitIndex, for a raft instance that is restarted within the process.
+func (r *Ring) GetCommitIndex() (uint64, error) {
+	r.mu.RLock()
+	covered := r.mu.covered
+	r.mu.RUnlock()
+	return restorableCommit(r, covered, r.CommittedIndex())
+}
+
+func (r *Ring) setCovered(index uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.covered = index
 }
 
 // DeleteRange removes the entries from lo to hi, both included, which must reach one end of the log; beyond the ends it is

@@ -401,7 +401,7 @@ func (s *diskSink) Close() error {
 	}
 	fsys, final := s.store.cfg.FS, s.store.path(s.meta.ID)
 	if err := fsys.Rename(final+tempSuffix, final); err != nil {
-		return fmt.Errorf("replica: publish snapshot: %w", err)
+		return errors.Join(fmt.Errorf("replica: publish snapshot: %w", err), fsys.Remove(final+tempSuffix))
 	}
 	if err := syncDir(fsys, s.store.cfg.Dir); err != nil {
 		err = fmt.Errorf("replica: publish snapshot: %w", err)

@@ -18,6 +18,11 @@ const (
 	// maxTaken bounds the requests that raft has taken and not answered. Raft
 	// works on one at a time.
 	maxTaken = 16
+
+	// minIdle is how long a link may at least be silent before the answering
+	// side gives it up. The asking side pings far more often, so silence means
+	// that its host has vanished.
+	minIdle = 30 * time.Second
 )
 
 // delivery is one request on its way to raft and back.
@@ -73,8 +78,9 @@ type asker struct {
 func (t *Transport) serveLink(nc net.Conn) {
 	a := &asker{t: t, w: wire.NewWriter(nc, t.cfg.MaxFrame)}
 	defer a.w.Close()
-	frames := wire.NewFrameReader(nc, t.cfg.MaxFrame)
-	err := error(nil)
+	idle := max(minIdle, 4*t.cfg.RPCTimeout)
+	frames := wire.NewFrameReader(&stallConn{Conn: nc, timeout: idle}, t.cfg.MaxFrame)
+	var err error
 	for err == nil {
 		var f wire.Frame
 		if f, err = frames.Next(); err == nil {

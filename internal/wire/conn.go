@@ -242,10 +242,17 @@ func (c *Conn) dispatch(f Frame) error {
 	default:
 		return fmt.Errorf("%w: reply of kind %#x", ErrProtocol, f.Kind)
 	}
-	if in := c.remove(f.ID); in != nil {
-		in.outcomes <- out
+	in := c.remove(f.ID)
+	if in == nil {
+		return nil
 	}
-	return nil
+	var err error
+	if (f.Kind == kindReply && in.stream) || (f.Kind == kindEnd && !in.stream) {
+		err = fmt.Errorf("%w: answer of kind %#x to the other kind of request", ErrProtocol, f.Kind)
+		out = outcome{err: err}
+	}
+	in.outcomes <- out
+	return err
 }
 
 // item hands one item to its stream. A server that sends more than the window
