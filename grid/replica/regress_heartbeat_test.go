@@ -26,7 +26,7 @@ import (
 func TestHeartbeatsDoNotForgeEntries(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		wrap     func(*replica.Group) raft.Transport
+		wrap     func(*replica.Endpoint) raft.Transport
 		diverges bool
 	}{
 		{"answered beside the main loop", answerHeartbeatsEarly, true},
@@ -38,7 +38,7 @@ func TestHeartbeatsDoNotForgeEntries(t *testing.T) {
 	}
 }
 
-func deposeByHeartbeat(t *testing.T, wrap func(*replica.Group) raft.Transport, diverges bool) {
+func deposeByHeartbeat(t *testing.T, wrap func(*replica.Endpoint) raft.Transport, diverges bool) {
 	net := wire.NewNetwork()
 	a, b, c := newHost(t, net, "a", nil), newHost(t, net, "b", nil), newHost(t, net, "c", nil)
 
@@ -69,7 +69,7 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.Group) raft.Transport, d
 
 	// The new leader's heartbeat gets through, by way of a host that still
 	// reaches a; then a is asked to log a command.
-	relay, err := newHost(t, net, "relay", nil).transport.Group(replica.GroupConfig{ID: 1, Self: leaderHost.id()})
+	relay, err := newHost(t, net, "relay", nil).transport.Endpoint(replica.EndpointConfig{ID: 1, Self: leaderHost.id()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func forked(a, b *node) bool {
 // earlyTransport answers heartbeats as soon as they arrive, as transports with
 // raft's short cut do.
 type earlyTransport struct {
-	*replica.Group
+	*replica.Endpoint
 	rpcs    chan raft.RPC
 	handler atomic.Pointer[func(raft.RPC)]
 	stop    chan struct{}
@@ -122,8 +122,8 @@ type earlyTransport struct {
 	wg      sync.WaitGroup
 }
 
-func answerHeartbeatsEarly(g *replica.Group) raft.Transport {
-	e := &earlyTransport{Group: g, rpcs: make(chan raft.RPC), stop: make(chan struct{})}
+func answerHeartbeatsEarly(g *replica.Endpoint) raft.Transport {
+	e := &earlyTransport{Endpoint: g, rpcs: make(chan raft.RPC), stop: make(chan struct{})}
 	e.wg.Go(func() {
 		for {
 			select {
@@ -156,5 +156,5 @@ func (e *earlyTransport) SetHeartbeatHandler(handler func(raft.RPC)) { e.handler
 func (e *earlyTransport) Close() error {
 	e.once.Do(func() { close(e.stop) })
 	e.wg.Wait()
-	return e.Group.Close()
+	return e.Endpoint.Close()
 }

@@ -23,7 +23,7 @@ const (
 	maxPeers = 1024
 )
 
-// ErrTransportClosed is returned by calls on a closed Transport or Group.
+// ErrTransportClosed is returned by calls on a closed Transport or Endpoint.
 var ErrTransportClosed = errors.New("replica: transport closed")
 
 // LinkEvent is what a Transport observes about another member. It is a hint:
@@ -158,7 +158,7 @@ type Transport struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		groups  map[uint32]*Group
+		groups  map[uint32]*Endpoint
 		peers   map[raft.ServerAddress]*peer // at most maxPeers
 		serving map[net.Conn]struct{}
 	}
@@ -174,7 +174,7 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 	}
 	t := &Transport{cfg: cfg}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.mu.groups = make(map[uint32]*Group)
+	t.mu.groups = make(map[uint32]*Endpoint)
 	t.mu.peers = make(map[raft.ServerAddress]*peer)
 	t.mu.serving = make(map[net.Conn]struct{})
 	cfg.Mux.Handle(wire.PurposeControl, t.served(t.serveLink))
@@ -196,7 +196,7 @@ func (t *Transport) Forget(member raft.ServerAddress) {
 	}
 }
 
-// Close closes every Group, link and connection, and waits for all goroutines.
+// Close closes every Endpoint, link and connection, and waits for all goroutines.
 // The Mux stays open. Closing twice is harmless.
 func (t *Transport) Close() error {
 	t.mu.Lock()
@@ -254,7 +254,7 @@ func (t *Transport) start(f func()) bool {
 }
 
 // group returns the group registered under id, or nil.
-func (t *Transport) group(id uint32) *Group {
+func (t *Transport) group(id uint32) *Endpoint {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mu.groups[id]

@@ -36,7 +36,7 @@ const snapshotChunk = 64 << 10
 
 // InstallSnapshot streams args.Size bytes from data to a follower and waits
 // for its answer. It blocks for as long as there is progress.
-func (g *Group) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (g *Endpoint) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	nc, err := g.t.openSnapshot(g.ctx, target)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (t *Transport) receiveSnapshot(f wire.Frame, frames *wire.FrameReader, w io
 
 // install queues a snapshot for raft and waits for the answer, calling alive
 // every so often.
-func (g *Group) install(req *raft.InstallSnapshotRequest, data io.Reader, alive func()) raft.RPCResponse {
+func (g *Endpoint) install(req *raft.InstallSnapshotRequest, data io.Reader, alive func()) raft.RPCResponse {
 	reader := &snapshotReader{data: io.LimitReader(data, req.Size), lastIndex: g.cfg.LastIndex}
 	answer := make(chan raft.RPCResponse, 1)
 	settled := make(chan struct{})
@@ -170,7 +170,7 @@ func (g *Group) install(req *raft.InstallSnapshotRequest, data io.Reader, alive 
 }
 
 // installed tells the owner, and halts the group if it has to be restarted.
-func (g *Group) installed(lastBefore, snapIndex uint64) {
+func (g *Endpoint) installed(lastBefore, snapIndex uint64) {
 	if g.cfg.OnSnapshotInstalled == nil {
 		return
 	}

@@ -36,7 +36,7 @@ type host struct {
 // node is one raft instance with what outlives it.
 type node struct {
 	raft  *raft.Raft
-	group *replica.Group
+	group *replica.Endpoint
 	fsm   *journal
 	logs  *monotonicStore
 }
@@ -123,11 +123,11 @@ func (h *host) start(group uint32, voters ...*host) *node {
 
 // startWith is start with raft's settings and, if wrap is set, another
 // raft.Transport around the group.
-func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.Group) raft.Transport, voters ...*host) *node {
+func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.Endpoint) raft.Transport, voters ...*host) *node {
 	h.t.Helper()
 	n := &node{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
 	var err error
-	if n.group, err = h.transport.Group(replica.GroupConfig{ID: group, Self: cfg.LocalID}); err != nil {
+	if n.group, err = h.transport.Endpoint(replica.EndpointConfig{ID: group, Self: cfg.LocalID}); err != nil {
 		h.t.Fatal(err)
 	}
 	trans := raft.Transport(n.group)
@@ -392,11 +392,11 @@ func TestWrongIncarnationIsNeverDelivered(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: "a#1"})
+		from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "a#1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		to, err := b.transport.Group(replica.GroupConfig{ID: 1, Self: "b#2"})
+		to, err := b.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "b#2"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -460,10 +460,10 @@ func TestSnapshotDoesNotDelayHeartbeats(t *testing.T) {
 		for i := range big {
 			big[i] = byte(i >> 12)
 		}
-		var from [2]*replica.Group
+		var from [2]*replica.Endpoint
 		for g := range uint32(2) {
 			var err error
-			if from[g], err = a.transport.Group(replica.GroupConfig{ID: g, Self: a.id()}); err != nil {
+			if from[g], err = a.transport.Endpoint(replica.EndpointConfig{ID: g, Self: a.id()}); err != nil {
 				t.Fatal(err)
 			}
 			b.start(g, a, b)
@@ -507,7 +507,7 @@ func TestStaleRepliesAreErrors(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -615,11 +615,11 @@ func TestCloseEndsWaitingRequests(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", func(c *replica.TransportConfig) { c.RPCTimeout = time.Hour; c.SnapshotStall = time.Hour }), newHost(t, n, "b", nil)
-		from, err := a.transport.Group(replica.GroupConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.transport.Group(replica.GroupConfig{ID: 1, Self: b.id()}); err != nil {
+		if _, err := b.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: b.id()}); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
