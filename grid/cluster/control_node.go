@@ -103,7 +103,7 @@ func (n *Node) decideOnce(ctx context.Context, body []byte) (Reply, error) {
 
 // proposeControl proposes an encoded command here.
 func (n *Node) proposeControl(ctx context.Context, body []byte) ([]byte, error) {
-	if !n.cgroup.Leading() {
+	if _, leads := n.cgroup.Leading(); !leads {
 		return nil, n.controlNotLeader()
 	}
 	b, err := n.cgroup.Propose(ctx, body)
@@ -143,9 +143,9 @@ func (n *Node) reach(ctx context.Context, version uint64) error {
 
 // agreedVersion asks the control group's leader for the version of its state.
 func (n *Node) agreedVersion(ctx context.Context) (uint64, error) {
-	if n.cgroup.Leading() {
+	if term, leads := n.cgroup.Leading(); leads {
 		version := n.control.State().Version
-		if err := n.cgroup.Confirm(ctx); err != nil {
+		if err := n.cgroup.Confirm(ctx, term); err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return version, nil

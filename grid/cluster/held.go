@@ -25,6 +25,7 @@ type held struct {
 	host    *host
 	group   *replica.Group
 	hub     hub
+	opened  atomic.Bool // group is there
 
 	term atomic.Uint64              // of this replica's leadership as raft knows it; 0: does not lead
 	lead atomic.Pointer[leadership] // set while this replica serves as leader
@@ -57,6 +58,7 @@ func (n *Node) openHeld(id GroupID, attempt uint64) (*held, error) {
 		h.cancel()
 		return nil, fmt.Errorf("cluster: open group %d: %w", id, err)
 	}
+	h.opened.Store(true)
 	h.attach()
 	h.wg.Go(h.run)
 	return h, nil
@@ -105,6 +107,9 @@ func (h *held) applied(touched []space.PartitionID) {
 // restored runs on the applying goroutine after a snapshot has replaced the
 // partitions.
 func (h *held) restored() {
+	if !h.opened.Load() {
+		return // openHeld attaches
+	}
 	h.attach()
 	h.hub.replaced()
 }
@@ -146,7 +151,9 @@ func (h *held) translate(err error) error {
 		return e
 	case errors.Is(err, replica.ErrOverloaded):
 		return ErrOverloaded
-	case errors.Is(err, replica.ErrNotLeader), errors.Is(err, replica.ErrClosed):
+	case errors.Is(err, replica.ErrCommandTooLarge):
+		return &space.Error{Code: space.CodeTooLarge, Detail: "command", Hint: "split it"}
+	case errors.Is(err, replica.ErrNotLeader), errors.Is(err, replica.ErrGroupClosed):
 		return &NotLeaderError{Group: h.id}
 	}
 	return fmt.Errorf("%w: %w", ErrIndeterminate, err)
@@ -162,9 +169,13 @@ type leadership struct {
 
 	// What follows belongs to the goroutine of the duties.
 	told    told
-	aligned time.Time // when raft's members last differed from the table
 	trim    trimmer
-	rounds  uint64
+	offered time.Time // when the preferred replica was last offered to lead
+	extra   struct {  // a replica that the table does not name
+		id    replica.ServerID
+		since time.Time
+	}
+	rounds uint64
 }
 
 // now returns the time on a partition's clock. It only grows.

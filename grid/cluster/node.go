@@ -259,7 +259,7 @@ func (n *Node) handOver() {
 			wg.Go(func() { h.handOver(ctx) })
 		}
 	}
-	if n.cgroup.Leading() {
+	if _, leads := n.cgroup.Leading(); leads {
 		wg.Go(func() { n.handOverControl(ctx) })
 	}
 	wg.Wait()

@@ -96,7 +96,7 @@ func (n *Node) memberCall(ctx context.Context, kind uint8, body []byte) ([]byte,
 	case callPropose:
 		return n.proposeControl(ctx, body)
 	case callVersion:
-		if !n.cgroup.Leading() {
+		if _, leads := n.cgroup.Leading(); !leads {
 			return nil, n.controlNotLeader()
 		}
 		version, err := n.agreedVersion(ctx)

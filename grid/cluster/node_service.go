@@ -104,7 +104,7 @@ func (n *Node) Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]
 			return nil, err
 		}
 	}
-	if err := h.confirm(ctx); err != nil {
+	if err := h.confirm(ctx, l); err != nil {
 		return nil, err
 	}
 	return found, nil
@@ -152,15 +152,15 @@ func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) 
 func past(e *space.Entry, now space.Time) bool { return e.Deadline != space.Never && e.Deadline <= now }
 
 // confirm makes sure that what was read before is not out of date.
-func (h *held) confirm(ctx context.Context) error {
-	err := h.translate(h.group.Confirm(ctx))
+func (h *held) confirm(ctx context.Context, l *leadership) error {
+	err := h.translate(h.group.Confirm(ctx, l.term))
 	if err != nil && !repeatable(err) {
 		return err
 	}
 	if err != nil {
 		// A read has no effect, whatever became of its confirmation.
-		if e := h.notLeader(); h.serving() == nil {
-			return e
+		if h.serving() == nil {
+			return h.notLeader()
 		}
 		return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
 	}
@@ -201,7 +201,7 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 		m.Done, m.Next = i+1, 0
 	}
 	if level == Linearizable {
-		if err := h.confirm(ctx); err != nil {
+		if err := h.confirm(ctx, l); err != nil {
 			return Matched{}, err
 		}
 	}
