@@ -87,7 +87,7 @@ func (s *Space[T]) Read(ctx context.Context, key any) (T, error) {
 // ReadVersion returns the value under a key with its version, or ErrNotFound.
 func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error) {
 	var v T
-	k, err := keyBytes(key)
+	k, err := Key(key)
 	if err != nil {
 		return v, 0, err
 	}
@@ -106,7 +106,7 @@ func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error)
 // Take removes the entry under a key and returns its value, or ErrNotFound.
 func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T, error) {
 	var v T
-	k, err := keyBytes(key)
+	k, err := Key(key)
 	if err != nil {
 		return v, err
 	}
@@ -119,7 +119,7 @@ func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T
 
 // Delete removes the entry under a key and reports whether there was one.
 func (s *Space[T]) Delete(ctx context.Context, key any) (bool, error) {
-	k, err := keyBytes(key)
+	k, err := Key(key)
 	if err != nil {
 		return false, err
 	}
@@ -338,8 +338,8 @@ func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partition
 	return nil, nil
 }
 
-// keyBytes returns the key form of a string, []byte or integer.
-func keyBytes(key any) ([]byte, error) {
+// Key returns the key form of a string, []byte or integer.
+func Key(key any) ([]byte, error) {
 	switch k := key.(type) {
 	case string:
 		return []byte(k), nil
@@ -360,5 +360,5 @@ func KeyOf(value []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keyBytes(v)
+	return Key(v)
 }

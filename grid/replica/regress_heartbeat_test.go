@@ -47,14 +47,14 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.GroupTransport) raft.Tra
 	patient := settings(a.id())
 	patient.HeartbeatTimeout, patient.ElectionTimeout, patient.LeaderLeaseTimeout = time.Minute, time.Minute, time.Minute
 	old := a.startWith(1, patient, wrap, a, b, c)
-	others := []*node{b.start(1, a, b, c), c.start(1, a, b, c)}
+	others := []*instance{b.start(1, a, b, c), c.start(1, a, b, c)}
 
 	first := others[leaderOf(t, others)]
 	apply(t, first, "one")
 	if err := first.raft.LeadershipTransferToServer(a.id(), a.name).Error(); err != nil {
 		t.Fatal(err)
 	}
-	if leaderOf(t, []*node{old}) != 0 {
+	if leaderOf(t, []*instance{old}) != 0 {
 		t.Fatal("the transfer failed")
 	}
 	// All logs are equal here, so the next index is the same everywhere.
@@ -103,7 +103,7 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.GroupTransport) raft.Tra
 
 // forked tells whether two logs hold different entries under one index and
 // term.
-func forked(a, b *node) bool {
+func forked(a, b *instance) bool {
 	last, _ := a.logs.LastIndex()
 	for i := uint64(1); i <= last; i++ {
 		x, y := a.logs.entry(i), b.logs.entry(i)

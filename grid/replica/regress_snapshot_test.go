@@ -56,7 +56,7 @@ func TestFollowerGoesOnAfterASnapshot(t *testing.T) {
 					t.Errorf("restart asked for: %v, want %v", asked, c.asked)
 				}
 				if want := fmt.Sprintf("state@%d next", c.snapshot); c.continues {
-					agree(t, want, &node{fsm: f.fsm})
+					agree(t, want, &instance{fsm: f.fsm})
 				}
 			})
 		})

@@ -18,9 +18,9 @@ const (
 	defaultHeartbeatTimeout = 500 * time.Millisecond
 	defaultTransferStall    = 5 * time.Second
 
-	// maxPeers bounds the members that one Transport keeps links to. Members
+	// maxMembers bounds the members that one Transport keeps links to. Members
 	// that are gone for good are dropped with Forget.
-	maxPeers = 1024
+	maxMembers = 1024
 )
 
 // ErrTransportClosed is returned by calls on a closed Transport or
@@ -83,7 +83,7 @@ type TransportConfig struct {
 	// OnLink is told about connections and dials. It is called from the
 	// transport's goroutines, one call at a time per connection, and must not
 	// block. nil ignores.
-	OnLink func(peer raft.ServerAddress, event LinkEvent)
+	OnLink func(member raft.ServerAddress, event LinkEvent)
 
 	// HeartbeatTimeout is the groups' own setting, from which the timeouts
 	// below are derived. Default 500 ms.
@@ -162,13 +162,13 @@ type Transport struct {
 		sync.Mutex
 		closed  bool
 		groups  map[uint32]*GroupTransport
-		peers   map[raft.ServerAddress]*peer // at most maxPeers
+		links   map[raft.ServerAddress]*memberLinks // at most maxMembers
 		serving map[net.Conn]struct{}
 	}
 }
 
-// peer is what the Transport keeps per member it talks to.
-type peer struct{ control, bulk *link }
+// memberLinks are the ways to one member.
+type memberLinks struct{ control, bulk *link }
 
 // OpenTransport starts a Transport on cfg.Mux. The caller closes it.
 func OpenTransport(cfg TransportConfig) (*Transport, error) {
@@ -178,7 +178,7 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 	t := &Transport{cfg: cfg}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.mu.groups = make(map[uint32]*GroupTransport)
-	t.mu.peers = make(map[raft.ServerAddress]*peer)
+	t.mu.links = make(map[raft.ServerAddress]*memberLinks)
 	t.mu.serving = make(map[net.Conn]struct{})
 	cfg.Mux.Handle(wire.PurposeControl, t.served(t.serveLink))
 	cfg.Mux.Handle(wire.PurposeBulk, t.served(t.serveLink))
@@ -190,8 +190,8 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 // to it opens new ones.
 func (t *Transport) Forget(member raft.ServerAddress) {
 	t.mu.Lock()
-	p := t.mu.peers[member]
-	delete(t.mu.peers, member)
+	p := t.mu.links[member]
+	delete(t.mu.links, member)
 	t.mu.Unlock()
 	if p != nil {
 		p.control.close()
@@ -199,8 +199,8 @@ func (t *Transport) Forget(member raft.ServerAddress) {
 	}
 }
 
-// Close closes every GroupTransport, link and connection, and waits for all goroutines.
-// The Mux stays open. Closing twice is harmless.
+// Close closes every GroupTransport, link and connection, and waits for all
+// goroutines. The Mux stays open. Closing twice is harmless.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	first := !t.mu.closed
@@ -231,13 +231,13 @@ func (t *Transport) link(member raft.ServerAddress, purpose wire.Purpose) (*link
 	if t.mu.closed {
 		return nil, ErrTransportClosed
 	}
-	p := t.mu.peers[member]
+	p := t.mu.links[member]
 	if p == nil {
-		if len(t.mu.peers) >= maxPeers {
-			return nil, fmt.Errorf("replica: links to %d members are open; forget the ones that are gone", maxPeers)
+		if len(t.mu.links) >= maxMembers {
+			return nil, fmt.Errorf("replica: links to %d members are open; forget the ones that are gone", maxMembers)
 		}
-		p = &peer{control: newLink(t, member, wire.PurposeControl), bulk: newLink(t, member, wire.PurposeBulk)}
-		t.mu.peers[member] = p
+		p = &memberLinks{control: newLink(t, member, wire.PurposeControl), bulk: newLink(t, member, wire.PurposeBulk)}
+		t.mu.links[member] = p
 	}
 	if purpose == wire.PurposeBulk {
 		return p.bulk, nil
@@ -249,7 +249,7 @@ func (t *Transport) link(member raft.ServerAddress, purpose wire.Purpose) (*link
 // more time by itself, but not when the control link has failed as well.
 func (t *Transport) silent(member raft.ServerAddress) {
 	t.mu.Lock()
-	p := t.mu.peers[member]
+	p := t.mu.links[member]
 	t.mu.Unlock()
 	if p != nil {
 		p.bulk.dropSilent()
@@ -275,12 +275,12 @@ func (t *Transport) group(id uint32) *GroupTransport {
 }
 
 // observe reports a link event, except while closing.
-func (t *Transport) observe(peer raft.ServerAddress, event LinkEvent, err error) {
+func (t *Transport) observe(member raft.ServerAddress, event LinkEvent, err error) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	t.cfg.Log.Debug("replica: link", "member", string(peer), "event", event.String(), "err", err)
+	t.cfg.Log.Debug("replica: link", "member", string(member), "event", event.String(), "err", err)
 	if t.cfg.OnLink != nil {
-		t.cfg.OnLink(peer, event)
+		t.cfg.OnLink(member, event)
 	}
 }

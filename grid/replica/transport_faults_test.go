@@ -23,16 +23,16 @@ func TestFaultsLoseNothingAcknowledged(t *testing.T) {
 }
 
 func underFaults(t *testing.T, rng *rand.Rand) {
-	n, hosts, nodes := three(t)
-	leaderOf(t, nodes)
+	n, hosts, instances := three(t)
+	leaderOf(t, instances)
 	var acknowledged []string
 	for i := range 200 {
 		if rng.IntN(3) == 0 {
 			breakSomething(n, rng)
 		}
 		command := fmt.Sprintf("<%d>", i)
-		for _, node := range nodes {
-			if node.raft.State() == raft.Leader && node.raft.Apply([]byte(command), 100*time.Millisecond).Error() == nil {
+		for _, instance := range instances {
+			if instance.raft.State() == raft.Leader && instance.raft.Apply([]byte(command), 100*time.Millisecond).Error() == nil {
 				acknowledged = append(acknowledged, command)
 				break
 			}
@@ -45,10 +45,10 @@ func underFaults(t *testing.T, rng *rand.Rand) {
 			n.Delay(string(a.name), string(b.name), 0)
 		}
 	}
-	leader := nodes[leaderOf(t, nodes)]
+	leader := instances[leaderOf(t, instances)]
 	apply(t, leader, "<end>")
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		a, b, c := nodes[0].fsm.String(), nodes[1].fsm.String(), nodes[2].fsm.String()
+		a, b, c := instances[0].fsm.String(), instances[1].fsm.String(), instances[2].fsm.String()
 		if a == b && b == c && strings.HasSuffix(a, "<end>") {
 			break
 		}

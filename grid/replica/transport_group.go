@@ -28,10 +28,10 @@ type GroupTransportConfig struct {
 	// OnSnapshotInstalled is told after raft has installed a snapshot that
 	// ends at snapIndex over a log that ended at lastBefore. If
 	// RestartAfterSnapshot says so, the owner must then shut this raft
-	// instance down and start another; from here on this GroupTransport refuses
-	// everything with ErrGroupRestarting. It is called from a goroutine that
-	// Close waits for, so it must hand the work on and return. nil means that
-	// nobody restarts, and nothing is refused.
+	// instance down and start another; from here on this GroupTransport
+	// refuses everything with ErrGroupRestarting. It is called from one of the
+	// transport's goroutines, so it must hand the work on and return. nil means
+	// that nobody restarts, and nothing is refused.
 	OnSnapshotInstalled func(lastBefore, snapIndex uint64)
 }
 
@@ -44,8 +44,8 @@ type GroupTransportConfig struct {
 // the snapshot.
 func RestartAfterSnapshot(lastBefore, snapIndex uint64) bool { return lastBefore >= snapIndex }
 
-// GroupTransport is one group's raft.Transport. Raft closes it when it shuts down;
-// another one can then be made for the same group.
+// GroupTransport is one group's raft.Transport. Raft closes it when it shuts
+// down; another one can then be made for the same group.
 type GroupTransport struct {
 	t   *Transport
 	cfg GroupTransportConfig

@@ -26,12 +26,12 @@ type host struct {
 	transport *replica.Transport
 
 	mu       sync.Mutex
-	replicas map[uint32]*node
+	replicas map[uint32]*instance
 	events   map[raft.ServerAddress][]replica.LinkEvent
 }
 
-// node is one raft instance with what outlives it.
-type node struct {
+// instance is one raft instance with what outlives it.
+type instance struct {
 	raft  *raft.Raft
 	group *replica.GroupTransport
 	fsm   *journal
@@ -51,16 +51,16 @@ func newHost(t *testing.T, n *wire.Network, name string, adjust func(*replica.Tr
 	}
 	h := &host{
 		t: t, net: n, name: raft.ServerAddress(name), mux: wire.NewMux(l, wire.MuxConfig{}),
-		replicas: make(map[uint32]*node), events: make(map[raft.ServerAddress][]replica.LinkEvent),
+		replicas: make(map[uint32]*instance), events: make(map[raft.ServerAddress][]replica.LinkEvent),
 	}
 	cfg := replica.TransportConfig{
 		Self: h.name, Mux: h.mux, Dial: n.Dialer(name),
 		Resolve: func(a raft.ServerAddress) (string, error) { return string(a), nil },
 		Confirm: h.confirm,
-		OnLink: func(peer raft.ServerAddress, e replica.LinkEvent) {
+		OnLink: func(member raft.ServerAddress, e replica.LinkEvent) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.events[peer] = append(h.events[peer], e)
+			h.events[member] = append(h.events[member], e)
 		},
 	}
 	if adjust != nil {
@@ -96,11 +96,11 @@ func (h *host) confirm(group uint32, term uint64) bool {
 	return r != nil && r.raft.CurrentTerm() == term
 }
 
-// seen returns the link events about a peer so far.
-func (h *host) seen(peer raft.ServerAddress) []replica.LinkEvent {
+// seen returns the link events about a member so far.
+func (h *host) seen(member raft.ServerAddress) []replica.LinkEvent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]replica.LinkEvent(nil), h.events[peer]...)
+	return append([]replica.LinkEvent(nil), h.events[member]...)
 }
 
 // settings are raft's for one instance.
@@ -114,15 +114,15 @@ func settings(id raft.ServerID) *raft.Config {
 }
 
 // start makes a replica of a group with the given voters and runs it.
-func (h *host) start(group uint32, voters ...*host) *node {
+func (h *host) start(group uint32, voters ...*host) *instance {
 	return h.startWith(group, settings(h.id()), nil, voters...)
 }
 
 // startWith is start with raft's settings and, if wrap is set, another
 // raft.Transport around the group.
-func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.GroupTransport) raft.Transport, voters ...*host) *node {
+func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.GroupTransport) raft.Transport, voters ...*host) *instance {
 	h.t.Helper()
-	n := &node{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
+	n := &instance{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
 	var err error
 	if n.group, err = h.transport.Group(replica.GroupTransportConfig{ID: group, Self: cfg.LocalID}); err != nil {
 		h.t.Fatal(err)
@@ -231,21 +231,21 @@ func simulate(t *testing.T, f func(t *testing.T)) {
 }
 
 // three starts a cluster of three members with one group on all of them.
-func three(t *testing.T) (*wire.Network, []*host, []*node) {
+func three(t *testing.T) (*wire.Network, []*host, []*instance) {
 	n := wire.NewNetwork()
 	hosts := []*host{newHost(t, n, "a", nil), newHost(t, n, "b", nil), newHost(t, n, "c", nil)}
-	var nodes []*node
+	var instances []*instance
 	for _, h := range hosts {
-		nodes = append(nodes, h.start(1, hosts...))
+		instances = append(instances, h.start(1, hosts...))
 	}
-	return n, hosts, nodes
+	return n, hosts, instances
 }
 
-// leaderOf waits until one of the nodes leads, and returns its index.
-func leaderOf(t *testing.T, nodes []*node) int {
+// leaderOf waits until one of the instances leads, and returns its index.
+func leaderOf(t *testing.T, instances []*instance) int {
 	t.Helper()
 	for range 200 {
-		for i, n := range nodes {
+		for i, n := range instances {
 			if n != nil && n.raft.State() == raft.Leader && n.raft.VerifyLeader().Error() == nil {
 				return i
 			}
@@ -257,11 +257,11 @@ func leaderOf(t *testing.T, nodes []*node) int {
 }
 
 // agree waits until every journal reads as want.
-func agree(t *testing.T, want string, nodes ...*node) {
+func agree(t *testing.T, want string, instances ...*instance) {
 	t.Helper()
 	for range 100 {
 		same := true
-		for _, n := range nodes {
+		for _, n := range instances {
 			same = same && n.fsm.String() == want
 		}
 		if same {
@@ -269,12 +269,12 @@ func agree(t *testing.T, want string, nodes ...*node) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	for i, n := range nodes {
-		t.Errorf("node %d applied %q, want %q", i, n.fsm, want)
+	for i, n := range instances {
+		t.Errorf("instance %d applied %q, want %q", i, n.fsm, want)
 	}
 }
 
-func apply(t *testing.T, n *node, command string) {
+func apply(t *testing.T, n *instance, command string) {
 	t.Helper()
 	if err := n.raft.Apply([]byte(command), time.Second).Error(); err != nil {
 		t.Fatalf("apply %q: %v", command, err)

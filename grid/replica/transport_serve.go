@@ -92,7 +92,7 @@ func (t *Transport) serveLink(nc net.Conn) {
 	}
 }
 
-// handle answers or queues one request. An error ends the connection: the peer
+// handle answers or queues one request. An error ends the connection: the asker
 // has broken the protocol, or does not read its replies.
 func (a *asker) handle(f wire.Frame) error {
 	p := wire.NewParser(f.Body)
@@ -146,7 +146,7 @@ func parseCommand(kind uint8, p *wire.Parser) any {
 	return nil
 }
 
-// respond sends raft's answer. When the peer does not read its replies they
+// respond sends raft's answer. When the member does not read its replies they
 // are lost with its connection, and it asks again.
 func respond(w *wire.Writer, id uint64, r raft.RPCResponse) {
 	err := r.Error

@@ -20,25 +20,25 @@ import (
 // others elect another, and after healing everybody holds the same commands.
 func TestElectionAndReplicationSurviveACut(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		net, hosts, nodes := three(t)
-		old := leaderOf(t, nodes)
-		apply(t, nodes[old], "one")
-		agree(t, "one", nodes...)
+		net, hosts, instances := three(t)
+		old := leaderOf(t, instances)
+		apply(t, instances[old], "one")
+		agree(t, "one", instances...)
 
 		b, c := (old+1)%3, (old+2)%3
 		net.Cut(string(hosts[old].name), string(hosts[b].name))
 		net.Cut(string(hosts[old].name), string(hosts[c].name))
-		rest := []*node{nodes[b], nodes[c]}
+		rest := []*instance{instances[b], instances[c]}
 		apply(t, rest[leaderOf(t, rest)], "two")
 		agree(t, "one two", rest...)
-		if nodes[old].raft.State() == raft.Leader {
+		if instances[old].raft.State() == raft.Leader {
 			t.Error("the leader that was cut off still leads")
 		}
 
 		net.Heal(string(hosts[old].name), string(hosts[b].name))
 		net.Heal(string(hosts[old].name), string(hosts[c].name))
-		apply(t, nodes[leaderOf(t, nodes)], "three")
-		agree(t, "one two three", nodes...)
+		apply(t, instances[leaderOf(t, instances)], "three")
+		agree(t, "one two three", instances...)
 	})
 }
 
@@ -47,34 +47,34 @@ func TestElectionAndReplicationSurviveACut(t *testing.T) {
 // was.
 func TestOneWayLinks(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		net, hosts, nodes := three(t)
-		old := leaderOf(t, nodes)
+		net, hosts, instances := three(t)
+		old := leaderOf(t, instances)
 		b, c := (old+1)%3, (old+2)%3
 		net.CutOneWay(string(hosts[b].name), string(hosts[old].name))
 		net.CutOneWay(string(hosts[c].name), string(hosts[old].name))
 		time.Sleep(3 * time.Second)
-		if nodes[old].raft.State() == raft.Leader {
+		if instances[old].raft.State() == raft.Leader {
 			t.Error("a leader that hears nobody still leads")
 		}
-		rest := []*node{nodes[b], nodes[c]}
+		rest := []*instance{instances[b], instances[c]}
 		apply(t, rest[leaderOf(t, rest)], "one")
 		net.Heal(string(hosts[b].name), string(hosts[old].name))
 		net.Heal(string(hosts[c].name), string(hosts[old].name))
-		leader := leaderOf(t, nodes)
-		apply(t, nodes[leader], "two")
-		agree(t, "one two", nodes...)
+		leader := leaderOf(t, instances)
+		apply(t, instances[leader], "two")
+		agree(t, "one two", instances...)
 
 		mute := (leader + 1) % 3
-		term := nodes[leader].raft.CurrentTerm()
+		term := instances[leader].raft.CurrentTerm()
 		net.CutOneWay(string(hosts[mute].name), string(hosts[leader].name))
 		net.CutOneWay(string(hosts[mute].name), string(hosts[(leader+2)%3].name))
 		time.Sleep(10 * time.Second)
 		net.Heal(string(hosts[mute].name), string(hosts[leader].name))
 		net.Heal(string(hosts[mute].name), string(hosts[(leader+2)%3].name))
 		time.Sleep(5 * time.Second)
-		apply(t, nodes[leader], "three")
-		agree(t, "one two three", nodes...)
-		if got := nodes[leader].raft.CurrentTerm(); got != term {
+		apply(t, instances[leader], "three")
+		agree(t, "one two three", instances...)
+		if got := instances[leader].raft.CurrentTerm(); got != term {
 			t.Errorf("term went from %d to %d because of a mute follower", term, got)
 		}
 	})
@@ -83,9 +83,9 @@ func TestOneWayLinks(t *testing.T) {
 // Resets of every connection cost neither the leadership nor a command.
 func TestResetsDoNotChangeTheLeader(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		net, hosts, nodes := three(t)
-		leader := leaderOf(t, nodes)
-		term := nodes[leader].raft.CurrentTerm()
+		net, hosts, instances := three(t)
+		leader := leaderOf(t, instances)
+		term := instances[leader].raft.CurrentTerm()
 		want := ""
 		for i := range 20 {
 			for _, h := range hosts {
@@ -94,11 +94,11 @@ func TestResetsDoNotChangeTheLeader(t *testing.T) {
 				}
 			}
 			time.Sleep(50 * time.Millisecond)
-			apply(t, nodes[leader], fmt.Sprint(i))
+			apply(t, instances[leader], fmt.Sprint(i))
 			want += " " + fmt.Sprint(i)
 		}
-		agree(t, want[1:], nodes...)
-		if got := nodes[leader].raft.CurrentTerm(); got != term {
+		agree(t, want[1:], instances...)
+		if got := instances[leader].raft.CurrentTerm(); got != term {
 			t.Errorf("term went from %d to %d", term, got)
 		}
 	})
@@ -111,13 +111,13 @@ func TestGroupsShareConnections(t *testing.T) {
 		n := wire.NewNetwork()
 		hosts := []*host{newHost(t, n, "a", nil), newHost(t, n, "b", nil), newHost(t, n, "c", nil)}
 		for g := range uint32(8) {
-			var nodes []*node
+			var instances []*instance
 			for _, h := range hosts {
-				nodes = append(nodes, h.start(g, hosts...))
+				instances = append(instances, h.start(g, hosts...))
 			}
-			leader := leaderOf(t, nodes)
-			apply(t, nodes[leader], "x")
-			agree(t, "x", nodes...)
+			leader := leaderOf(t, instances)
+			apply(t, instances[leader], "x")
+			agree(t, "x", instances...)
 		}
 		if got := n.Connections("a", "b"); got > 4 {
 			t.Errorf("%d connections between two members", got)
@@ -358,7 +358,7 @@ func TestConfirmComparesTerms(t *testing.T) {
 		var items []replica.ConfirmItem
 		var want []bool
 		for g := range uint32(3) {
-			leaderOf(t, []*node{b.start(g, b)})
+			leaderOf(t, []*instance{b.start(g, b)})
 			term := b.replicas[g].raft.CurrentTerm()
 			items = append(items, replica.ConfirmItem{Group: g, Target: b.id(), Term: term}, replica.ConfirmItem{Group: g, Target: b.id(), Term: term + 1})
 			want = append(want, true, false)

@@ -105,8 +105,8 @@ func (c *Conn) Call(ctx context.Context, kind uint8, body []byte) ([]byte, error
 	return p.Wait(ctx)
 }
 
-// Start sends a request without waiting for its reply. Requests arrive in the
-// order in which Start returned. It blocks while too many are in flight.
+// Start sends a request without waiting for its reply. Requests that one
+// goroutine starts arrive in that order. It blocks while too many are in flight.
 func (c *Conn) Start(ctx context.Context, kind uint8, body Body) (*Pending, error) {
 	id, in, err := c.begin(ctx, kind, body, 1, false)
 	if err != nil {

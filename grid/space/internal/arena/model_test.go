@@ -324,7 +324,20 @@ func audit(t *Table) error {
 	if err := auditIndex(t); err != nil {
 		return err
 	}
-	return auditPages(t)
+	if err := auditPages(t); err != nil {
+		return err
+	}
+	want := Bytes{
+		Live:    t.slabs.live,
+		Garbage: t.slabs.used - t.slabs.live,
+		Slabs:   t.slabs.capacity,
+		Index:   t.index.bytes(),
+		Pages:   t.pages.bytes,
+	}
+	if got := t.Bytes(); got != want || got.Total() != want.Slabs+want.Index+want.Pages {
+		return fmt.Errorf("sizes %+v, want %+v", got, want)
+	}
+	return nil
 }
 
 func auditSlabs(t *Table) error {
@@ -430,6 +443,9 @@ func auditPages(t *Table) error {
 		covered = root.firsts[li]
 		if len(leaf.pages) == 0 || len(leaf.pages) > maxLeaf {
 			return fmt.Errorf("leaf %d has %d pages", li, len(leaf.pages))
+		}
+		if li > 0 && len(leaf.pages)+len(root.leaves[li-1].Load().pages) <= maxLeaf/2 {
+			return fmt.Errorf("leaves %d and %d should be one", li-1, li)
 		}
 		for pi := range leaf.pages {
 			p := leaf.pages[pi].Load()

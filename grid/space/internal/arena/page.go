@@ -3,6 +3,7 @@ package arena
 import (
 	"slices"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -16,6 +17,9 @@ const (
 	maxPairs = 160
 	minDense = blockLen / 4
 	minPairs = 8
+
+	// pageOverhead is a page without its slots and orders, and its place in a leaf.
+	pageOverhead = int(unsafe.Sizeof(page{})) + 16
 )
 
 // page leads from orders to records within a range of orders: from first, which

@@ -30,8 +30,9 @@ type leaf struct {
 }
 
 // branch holds children in order: leaves in the lowest level, branches above.
-// All pairs below kids[i] are at or above keys[i], and below keys[i+1]; keys[0] is
-// not used, as the branch above knows it.
+// All pairs below kids[i] are at or above keys[i], and below keys[i+1]. keys[0] is
+// the key by which the branch above knows this one; along the left edge of the
+// tree, where there is none, it means nothing.
 type branch struct {
 	n    uint32
 	kids [fanout]uint32
