@@ -16,15 +16,14 @@ import (
 
 const (
 	defaultHeartbeatTimeout = 500 * time.Millisecond
-	defaultTransferStall    = 5 * time.Second
+	defaultSnapshotStall    = 5 * time.Second
 
 	// maxPeers bounds the members that one Transport keeps links to. Members
 	// that are gone for good are dropped with Forget.
 	maxPeers = 1024
 )
 
-// ErrTransportClosed is returned by calls on a closed Transport or
-// GroupTransport.
+// ErrTransportClosed is returned by calls on a closed Transport or Endpoint.
 var ErrTransportClosed = errors.New("replica: transport closed")
 
 // LinkEvent is what a Transport observes about another member. It is a hint:
@@ -94,15 +93,13 @@ type TransportConfig struct {
 	// log entry must cross the slowest link and reach the disk within it.
 	// Default HeartbeatTimeout / 2.
 	StaleAfter time.Duration
-	// RPCTimeout bounds a dial and every other request. A control link on which
+	// RPCTimeout bounds a dial and every other request. A link on which
 	// nothing, not even a ping, is answered for as long is given up. Default
 	// 2 × HeartbeatTimeout.
 	RPCTimeout time.Duration
-	// TransferStall is how long data may be under way without any sign of
-	// progress: a bulk link that answers nothing, or a snapshot that moves in
-	// neither direction, is given up. A snapshot as a whole has no bound.
-	// Default 5 s.
-	TransferStall time.Duration
+	// SnapshotStall is how long a snapshot transfer may make no progress in
+	// either direction. Its length as a whole has no bound. Default 5 s.
+	SnapshotStall time.Duration
 	// MaxFrame bounds a frame, in bytes. Default wire.DefaultMaxFrame.
 	MaxFrame int
 	// Log receives one line per link that comes or goes; nil discards them.
@@ -120,7 +117,7 @@ func (c *TransportConfig) validate() error {
 	setDefault(&c.HeartbeatTimeout, defaultHeartbeatTimeout)
 	setDefault(&c.StaleAfter, c.HeartbeatTimeout/2)
 	setDefault(&c.RPCTimeout, 2*c.HeartbeatTimeout)
-	setDefault(&c.TransferStall, defaultTransferStall)
+	setDefault(&c.SnapshotStall, defaultSnapshotStall)
 	setDefault(&c.MaxFrame, wire.DefaultMaxFrame)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -161,7 +158,7 @@ type Transport struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		groups  map[uint32]*GroupTransport
+		groups  map[uint32]*Endpoint
 		peers   map[raft.ServerAddress]*peer // at most maxPeers
 		serving map[net.Conn]struct{}
 	}
@@ -177,7 +174,7 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 	}
 	t := &Transport{cfg: cfg}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.mu.groups = make(map[uint32]*GroupTransport)
+	t.mu.groups = make(map[uint32]*Endpoint)
 	t.mu.peers = make(map[raft.ServerAddress]*peer)
 	t.mu.serving = make(map[net.Conn]struct{})
 	cfg.Mux.Handle(wire.PurposeControl, t.served(t.serveLink))
@@ -199,7 +196,7 @@ func (t *Transport) Forget(member raft.ServerAddress) {
 	}
 }
 
-// Close closes every GroupTransport, link and connection, and waits for all goroutines.
+// Close closes every Endpoint, link and connection, and waits for all goroutines.
 // The Mux stays open. Closing twice is harmless.
 func (t *Transport) Close() error {
 	t.mu.Lock()
@@ -245,17 +242,6 @@ func (t *Transport) link(member raft.ServerAddress, purpose wire.Purpose) (*link
 	return p.control, nil
 }
 
-// silent is told when a member has left a ping unanswered. Its bulk link gets
-// more time by itself, but not when the control link has failed as well.
-func (t *Transport) silent(member raft.ServerAddress) {
-	t.mu.Lock()
-	p := t.mu.peers[member]
-	t.mu.Unlock()
-	if p != nil {
-		p.bulk.dropSilent()
-	}
-}
-
 // start runs f on a goroutine that Close waits for, unless already closed.
 func (t *Transport) start(f func()) bool {
 	t.mu.Lock()
@@ -268,7 +254,7 @@ func (t *Transport) start(f func()) bool {
 }
 
 // group returns the group registered under id, or nil.
-func (t *Transport) group(id uint32) *GroupTransport {
+func (t *Transport) group(id uint32) *Endpoint {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mu.groups[id]

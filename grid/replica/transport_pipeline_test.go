@@ -19,11 +19,11 @@ func piped(t *testing.T) (*wire.Network, raft.AppendPipeline, <-chan raft.RPC) {
 	t.Helper()
 	n := wire.NewNetwork()
 	a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-	from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
+	from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := b.transport.Group(replica.GroupTransportConfig{ID: 1, Self: b.id()})
+	to, err := b.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: b.id()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,7 +173,7 @@ func respond(w *wire.Writer, id uint64, r raft.RPCResponse) {
 }
 
 // addressed finds the group that a request is meant for.
-func (t *Transport) addressed(group uint32, target raft.ServerID) (*GroupTransport, error) {
+func (t *Transport) addressed(group uint32, target raft.ServerID) (*Endpoint, error) {
 	g := t.group(group)
 	switch {
 	case g == nil:
@@ -185,7 +185,7 @@ func (t *Transport) addressed(group uint32, target raft.ServerID) (*GroupTranspo
 }
 
 // enqueue hands a request to the group, or refuses it.
-func (g *GroupTransport) enqueue(d *delivery) {
+func (g *Endpoint) enqueue(d *delivery) {
 	if g.ctx.Err() != nil {
 		d.refuse(ErrNoGroup)
 		return
@@ -202,7 +202,7 @@ func (g *GroupTransport) enqueue(d *delivery) {
 }
 
 // deliver offers the queued requests to raft, one after the other.
-func (g *GroupTransport) deliver() {
+func (g *Endpoint) deliver() {
 	defer g.refuseQueued()
 	defer close(g.taken)
 	for {
@@ -216,7 +216,7 @@ func (g *GroupTransport) deliver() {
 }
 
 // refuseQueued empties the queue of a closed group.
-func (g *GroupTransport) refuseQueued() {
+func (g *Endpoint) refuseQueued() {
 	for {
 		select {
 		case d := <-g.queue:
@@ -228,7 +228,7 @@ func (g *GroupTransport) refuseQueued() {
 }
 
 // offer gives raft a request, unless it is too late to.
-func (g *GroupTransport) offer(d *delivery) {
+func (g *Endpoint) offer(d *delivery) {
 	if g.halted.Load() {
 		d.refuse(ErrGroupRestarting)
 		return
@@ -244,7 +244,7 @@ func (g *GroupTransport) offer(d *delivery) {
 }
 
 // hand waits until raft takes a request.
-func (g *GroupTransport) hand(d *delivery) error {
+func (g *Endpoint) hand(d *delivery) error {
 	rpc := raft.RPC{Command: d.cmd, Reader: d.reader, RespChan: d.answers}
 	select {
 	case g.consumer <- rpc: // raft is idle: no timer needed
@@ -266,7 +266,7 @@ func (g *GroupTransport) hand(d *delivery) error {
 // answer sends raft's answers back, until deliver has ended. Raft answers in
 // the order in which it takes requests, so waiting for the oldest delays none
 // of the others.
-func (g *GroupTransport) answer() {
+func (g *Endpoint) answer() {
 	for d := range g.taken {
 		select {
 		case r := <-d.answers:

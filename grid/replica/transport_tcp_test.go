@@ -69,7 +69,7 @@ func TestClusterOverTCP(t *testing.T) {
 	}
 	var nodes []*node
 	for _, m := range members {
-		g, err := m.transport.Group(replica.GroupTransportConfig{ID: 1, Self: raft.ServerID(m.name)})
+		g, err := m.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: raft.ServerID(m.name)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,11 +108,11 @@ func BenchmarkAppendEntries(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			members := realMembers(b, "a", "b")
-			from, err := members[0].transport.Group(replica.GroupTransportConfig{ID: 1, Self: "a"})
+			from, err := members[0].transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "a"})
 			if err != nil {
 				b.Fatal(err)
 			}
-			to, err := members[1].transport.Group(replica.GroupTransportConfig{ID: 1, Self: "b"})
+			to, err := members[1].transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "b"})
 			if err != nil {
 				b.Fatal(err)
 			}
