@@ -24,17 +24,17 @@ func (a *app) devCommand() *cobra.Command {
 				return err
 			}
 			return a.runMember(c.Context(), &f, func(_ context.Context, _ *grid.Grid) error {
-				a.note("spacegrid %s  dev: data in memory, no TLS, loopback only; not for production", version)
+				a.notef("spacegrid %s  dev: data in memory, no TLS, loopback only; not for production", version)
 				if f.config.RESP != "" {
-					a.note("  redis      redis-cli -h %s", hostPortFlags(f.config.RESP))
+					a.notef("  redis      redis-cli -h %s", hostPortFlags(f.config.RESP))
 				}
 				if f.config.HTTP != "" {
-					a.note("  http       curl http://%s/v1/spaces", f.config.HTTP)
-					a.note("  websocket  ws://%s/v1/ws", f.config.HTTP)
-					a.note("  metrics    http://%s/metrics", f.config.HTTP)
+					a.notef("  http       curl http://%s/v1/spaces", f.config.HTTP)
+					a.notef("  websocket  ws://%s/v1/ws", f.config.HTTP)
+					a.notef("  metrics    http://%s/metrics", f.config.HTTP)
 				}
-				a.note("  watch      spacegrid watch default --addr %s", f.config.Listen)
-				a.note("  go         grid.Dial(ctx, %q)", f.config.Listen)
+				a.notef("  watch      spacegrid watch default --addr %s", f.config.Listen)
+				a.notef("  go         grid.Dial(ctx, %q)", f.config.Listen)
 				return nil
 			})
 		},

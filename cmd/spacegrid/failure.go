@@ -66,8 +66,7 @@ func exitCode(err error) int {
 
 // report writes an error the way people can act on it.
 func (a *app) report(err error) {
-	var quiet *quietError
-	if errors.As(err, &quiet) {
+	if _, quiet := errors.AsType[*quietError](err); quiet {
 		return
 	}
 	var refused *space.Error
@@ -82,9 +81,9 @@ func (a *app) report(err error) {
 	case errors.Is(err, grid.ErrUnavailable):
 		hint = "is a member running at this address? start one with: spacegrid dev"
 	}
-	a.note("error: %s", printable(message))
+	a.notef("error: %s", printable(message))
 	if hint != "" {
-		a.note("  %s", printable(hint))
+		a.notef("  %s", printable(hint))
 	}
 }
 

@@ -71,7 +71,7 @@ Try it:
 	return root
 }
 
-// note writes one line for people, who read stderr: stdout is for data.
-func (a *app) note(format string, args ...any) {
+// notef writes one line for people, who read stderr: stdout is for data.
+func (a *app) notef(format string, args ...any) {
 	fmt.Fprintf(a.err, format+"\n", args...)
 }

@@ -35,14 +35,14 @@ func (p *progress) at(rows int) {
 	rate := float64(rows) / elapsed.Seconds()
 	if done := p.read(); p.total > 0 && done > 0 {
 		left := time.Duration(float64(elapsed) * float64(p.total-done) / float64(done))
-		p.a.note("%d rows, %.0f rows/s, %d %%, %s left", rows, rate, 100*done/p.total, left.Round(time.Second))
+		p.a.notef("%d rows, %.0f rows/s, %d %%, %s left", rows, rate, 100*done/p.total, left.Round(time.Second))
 		return
 	}
-	p.a.note("%d rows, %.0f rows/s", rows, rate)
+	p.a.notef("%d rows, %.0f rows/s", rows, rate)
 }
 
 // end reports the sum.
 func (p *progress) end(rows int) {
 	s := p.seconds()
-	p.a.note("%d rows in %.1f s, %.0f rows/s", rows, s, float64(rows)/s)
+	p.a.notef("%d rows in %.1f s, %.0f rows/s", rows, s, float64(rows)/s)
 }

@@ -131,8 +131,8 @@ func (a *app) runMember(ctx context.Context, f *serveFlags, deploy func(context.
 	f.config.OnFatal = func(err error) {
 		// The disk has failed: nothing more may be acknowledged, so nothing more
 		// is done.
-		a.note("error: %v", err)
-		a.note("  free or replace the disk and start the member again: what was acknowledged is on the others")
+		a.notef("error: %v", err)
+		a.notef("  free or replace the disk and start the member again: what was acknowledged is on the others")
 		os.Exit(exitError)
 	}
 	doors, err := listenDoors(f.config.RESP, f.config.HTTP)
@@ -157,17 +157,17 @@ func (a *app) runMember(ctx context.Context, f *serveFlags, deploy func(context.
 		defer cancel()
 		doors.close(closing)
 	}()
-	a.note("member %s  redis %s  http %s  members %s  gossip %s", g.Node().Name(), orNone(f.config.RESP), orNone(f.config.HTTP), f.config.Listen, f.config.Gossip)
+	a.notef("member %s  redis %s  http %s  members %s  gossip %s", g.Node().Name(), orNone(f.config.RESP), orNone(f.config.HTTP), f.config.Listen, f.config.Gossip)
 	if err := g.Ready(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped while waiting for the others
 		}
 		return err
 	}
-	a.note("ready in %d ms", time.Since(start).Milliseconds())
+	a.notef("ready in %d ms", time.Since(start).Milliseconds())
 	select {
 	case <-ctx.Done():
-		a.note("stopping")
+		a.notef("stopping")
 		return nil
 	case err := <-doors.failed:
 		return err
