@@ -244,7 +244,13 @@ func (n *Node) Close() error {
 		if n.router != nil && n.ctx.Err() == nil {
 			n.handOver()
 		}
-		n.failed = n.stop()
+		var flushed error
+		if st := n.cfg.Store; st != nil && n.router != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+			flushed = st.Flush(ctx)
+			cancel()
+		}
+		n.failed = errors.Join(flushed, n.stop())
 	})
 	return n.failed
 }
@@ -274,11 +280,6 @@ func (n *Node) handOver() {
 func (n *Node) stop() error {
 	var failed error
 	note := func(err error) { failed = errors.Join(failed, err) }
-	if st := n.cfg.Store; st != nil && n.router != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-		note(st.Flush(ctx))
-		cancel()
-	}
 	n.cancel()
 	if n.gossip != nil {
 		note(n.gossip.Close())
