@@ -27,6 +27,7 @@ type rig struct {
 	seeds  []string
 	disks  map[string]*vfs.MemFS
 	nodes  map[string]*Node
+	stores map[string]*memoryStore // of members that have one
 }
 
 // newRig prepares members a, b, c, … that form a cluster together. It runs in a
@@ -73,6 +74,9 @@ func (g *rig) start(names ...string) {
 			}
 			cfg.Logs.FS, cfg.Snapshots.FS = g.disks[name], g.disks[name]
 			cfg.Logs.MemTableBytes = 1 << 20
+		}
+		if st := g.stores[name]; st != nil {
+			cfg.Store = st
 		}
 		if os.Getenv("RIG_LOG") != "" {
 			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
