@@ -208,7 +208,7 @@ func leftovers(t *testing.T, s *store.Store) (rows int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for g := range 256 {
+	for g := range 4 { // the script gets to generation 1
 		if uint8(g) == m.Generation {
 			continue
 		}
