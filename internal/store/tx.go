@@ -161,6 +161,3 @@ func (tx *Tx) Drop(p space.PartitionID) error {
 	}
 	return nil
 }
-
-// Bytes returns the size of what the transaction has written so far.
-func (tx *Tx) Bytes() int { return tx.batch.Len() }
