@@ -67,8 +67,20 @@ type boundSink struct {
 	Required bool         `json:"required"`
 }
 
-// Bind implements cluster.Store.
-func (r *record) Bind(_ context.Context, g cluster.StoredGrid) error {
+// ErrForeignStore is returned when a member's store belongs to another cluster
+// than the one the member is in. Nothing in it has been changed.
+var ErrForeignStore = errors.New("grid: the store in the data folder belongs to another cluster (start the member with that cluster, or with an empty data folder)")
+
+// Bind implements cluster.Store. A store stays with the cluster that it was bound
+// to first: what it holds may be all that is left of that one.
+func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
+	old, err := r.Stored(ctx)
+	if err != nil {
+		return err
+	}
+	if !old.Cluster.IsZero() && old.Cluster != g.Cluster {
+		return fmt.Errorf("%w: %s, not %s", ErrForeignStore, old.Cluster, g.Cluster)
+	}
 	bound := boundGrid{Cluster: g.Cluster, Count: g.Count, LastSpace: g.LastSpace}
 	for i := range g.Spaces {
 		bound.Spaces = append(bound.Spaces, space.AppendDefinition(nil, &g.Spaces[i]))
