@@ -138,9 +138,10 @@ type Node struct {
 	peering bell // what gossip knows has changed
 	consent consent
 
-	groups  [MaxGroups + 1]atomic.Pointer[held]
-	holding sync.Mutex  // held while replicas are opened and closed
-	bound   *StoredGrid // what the store has been told; of the goroutine that holds replicas
+	caughtUp atomic.Bool // the control state has been the newest one since the start
+	groups   [MaxGroups + 1]atomic.Pointer[held]
+	holding  sync.Mutex  // held while replicas are opened and closed
+	bound    *StoredGrid // what the store has been told; of the goroutine that holds replicas
 
 	opened atomic.Bool     // cgroup and router are there
 	ctx    context.Context // ends with Close
@@ -204,6 +205,17 @@ func (n *Node) Addr() string {
 		return ""
 	}
 	return n.addr
+}
+
+// GossipAddr returns the address that others may be given as a seed, "" if there
+// is no listener.
+func (n *Node) GossipAddr() string {
+	for _, p := range n.peers() {
+		if n.gossip != nil && p.Member == n.name {
+			return p.Gossip.String()
+		}
+	}
+	return ""
 }
 
 // Router returns the way to all partitions through this member. It is closed with
