@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"iter"
+	"maps"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -66,6 +67,7 @@ type Watcher struct {
 	at       map[space.PartitionID]space.Position
 	snapshot map[space.PartitionID]bool // partitions whose snapshot is not complete
 	ended    bool                       // SnapshotEnd was sent
+	settled  settled
 }
 
 // Watch prepares to follow a space. It fails with ErrInvalid if the cursor is
@@ -91,6 +93,7 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 		w.snapshot[id] = from.After.History.IsZero() && !o.Now
 		w.req.From = append(w.req.From, from)
 	}
+	w.settled.at = maps.Clone(w.at)
 	return w, nil
 }
 
@@ -112,6 +115,7 @@ func (w *Watcher) Events(ctx context.Context) iter.Seq2[Event, error] {
 			if !w.item(it, func(e Event) bool { return yield(e, nil) }) {
 				return errLeft
 			}
+			w.settle(it.Partition)
 			return nil
 		})
 		if !errors.Is(err, errLeft) {

@@ -164,6 +164,10 @@ func snapshotEndFrame(id uint32, cursor grid.Cursor) []byte {
 	return fmt.Appendf(nil, `{"t":"snapshot_end","id":%d,"cursor":%q}`, id, cursor)
 }
 
+func markFrame(id uint32, cursor grid.Cursor) []byte {
+	return fmt.Appendf(nil, `{"t":"mark","id":%d,"cursor":%q}`, id, cursor)
+}
+
 // appendSnapshotEntry appends one entry of a snapshot. Its version is the number
 // of the change that made it.
 func appendSnapshotEntry(dst []byte, e *grid.Event) ([]byte, error) {

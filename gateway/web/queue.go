@@ -3,6 +3,8 @@ package web
 import (
 	"fmt"
 	"time"
+
+	"github.com/spacegrid/spacegrid/grid"
 )
 
 const (
@@ -108,7 +110,7 @@ func (q *queue) pop(budget int, now time.Time) (frames [][]byte) {
 		n, frame := 1, it.body
 		switch it.kind {
 		case itemCursor:
-			frame = fmt.Appendf(nil, `{"t":"mark","id":%d,"cursor":%q}`, q.id, it.body)
+			frame = markFrame(q.id, grid.Cursor(it.body))
 		case itemEntry, itemEvent:
 			if q.credit <= 0 {
 				budget = 0

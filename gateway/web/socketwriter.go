@@ -65,15 +65,23 @@ func (c *socket) gather(now time.Time) outgoing {
 		return out
 	}
 	budget := writeBudget
+	later := func(at time.Time) {
+		if !at.IsZero() && (out.next.IsZero() || at.Before(out.next)) {
+			out.next = at
+		}
+	}
 	for _, s := range c.mu.subs {
 		at, ok := s.queue.due(s.batch)
 		switch {
 		case !ok:
+			frame, next := s.mark(now)
+			if frame != nil {
+				out.frames = append(out.frames, frame)
+			}
+			later(next)
 			continue
 		case at.After(now):
-			if out.next.IsZero() || at.Before(out.next) {
-				out.next = at
-			}
+			later(at)
 			continue
 		case budget <= 0:
 			continue // the next pass follows at once
@@ -83,7 +91,7 @@ func (c *socket) gather(now time.Time) outgoing {
 			budget -= len(f)
 		}
 		s.sent += uint64(len(frames))
-		s.moved = now
+		s.moved, s.open = now, true
 		out.frames = append(out.frames, frames...)
 		s.signal()
 	}

@@ -12,6 +12,10 @@ import (
 // errSlow ends a watch whose subscriber has not taken anything for too long.
 var errSlow = errors.New("web: the subscriber does not keep up")
 
+// markEvery is the time between two cursors of a subscription in which nothing
+// happens. They tell the client that the stream is alive.
+const markEvery = 5 * time.Second
+
 // subscription is one watch of a connection. Its goroutine follows the grid and
 // fills the queue, the connection's writer empties it. A full queue makes the
 // goroutine wait, and with it the stream from the member, whose memory is the
@@ -30,11 +34,14 @@ type subscription struct {
 	room   chan struct{} // one token: the queue may have room, or credit came
 
 	// The rest is guarded by the socket's mu.
-	queue  queue
-	moved  time.Time // when the queue was last pushed to or popped from
-	sent   uint64    // messages
-	resets uint64
-	acked  time.Time // when the client last acknowledged
+	queue   queue
+	moved   time.Time // when the queue was last pushed to or popped from
+	sent    uint64    // messages
+	resets  uint64
+	watcher *grid.Watcher // nil while there is none
+	marked  time.Time     // when the writer last asked for a cursor
+	open    bool          // events were sent, or passed over, since then
+	acked   time.Time     // when the client last acknowledged
 }
 
 // run follows the space until ctx ends or the watch fails for good.
@@ -58,6 +65,7 @@ func (s *subscription) run(ctx context.Context) {
 			}
 		}
 		if reason == "" {
+			s.attach(w)
 			err = s.follow(ctx, w, opts.From == "" && !opts.Now)
 			if !errors.Is(err, errSlow) {
 				s.fail(ctx, err)
@@ -72,6 +80,13 @@ func (s *subscription) run(ctx context.Context) {
 	}
 }
 
+// attach lets the writer ask a watcher where it stands.
+func (s *subscription) attach(w *grid.Watcher) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.watcher, s.marked = w, time.Now()
+}
+
 // fail reports why the subscription has ended, unless it was ended on purpose.
 func (s *subscription) fail(ctx context.Context, err error) {
 	if ctx.Err() == nil {
@@ -83,6 +98,7 @@ func (s *subscription) fail(ctx context.Context, err error) {
 func (s *subscription) startOver(ctx context.Context, reason string) error {
 	s.c.mu.Lock()
 	s.queue.drop()
+	s.watcher = nil
 	s.resets++
 	s.c.mu.Unlock()
 	s.c.server.metrics.resets.WithLabelValues(reason).Inc()
@@ -107,14 +123,13 @@ func (s *subscription) startOver(ctx context.Context, reason string) error {
 // follow turns what the watcher sees into items. It returns what ended the watch,
 // or errSlow.
 func (s *subscription) follow(ctx context.Context, w *grid.Watcher, snapshot bool) error {
-	var said time.Time // when the last cursor was queued
+	said := time.Now() // when the last cursor was queued
 	every := s.c.server.limits.Sockets.CursorEvery
 	for e, err := range w.Events(ctx) {
 		if err != nil {
 			return err
 		}
 		it := item{kind: itemEvent}
-		progress := false // a cursor is worth saying
 		switch e.Kind {
 		case grid.Snapshot:
 			if !space.Matches(s.tmpl, e.Entry.Kind, e.Entry.Value) {
@@ -123,38 +138,36 @@ func (s *subscription) follow(ctx context.Context, w *grid.Watcher, snapshot boo
 			it.kind = itemEntry
 			it.body, err = appendSnapshotEntry(nil, &e)
 		case grid.SnapshotEnd:
-			if !snapshot {
-				it = item{kind: itemCursor, body: []byte(w.Cursor())}
-				break
+			it = item{kind: itemCursor, body: []byte(w.Cursor())}
+			if snapshot {
+				it = item{kind: itemFrame, body: snapshotEndFrame(s.id, w.Cursor())}
 			}
-			it = item{kind: itemFrame, body: snapshotEndFrame(s.id, w.Cursor())}
 			snapshot, said = false, time.Now()
 		case grid.Reset:
 			it = item{kind: itemFrame, body: resetFrame(s.id, e.Cause, int(e.Partition))}
 			snapshot = true
 			s.c.server.metrics.resets.WithLabelValues(e.Cause).Inc()
 		case grid.Mark:
-			it.kind, progress = itemCursor, true
+			s.passed()
+			continue
 		default:
 			matches := e.Kind == grid.Removed || space.Matches(s.tmpl, e.Entry.Kind, e.Entry.Value)
 			it.body, err = appendEvent(nil, &e, matches)
-			it.more, progress = e.More, !e.More
+			it.more = e.More
+		}
+		if err == nil {
+			err = s.push(ctx, it)
+		}
+		// A busy subscription says where it is now and then; one that rests is
+		// asked by the writer.
+		if err == nil && it.kind == itemEvent && !it.more && time.Since(said) >= every {
+			if cursor := w.Cursor(); cursor != "" {
+				said = time.Now()
+				err = s.push(ctx, item{kind: itemCursor, body: []byte(cursor)})
+			}
 		}
 		if err != nil {
 			return err
-		}
-		if it.kind != itemCursor || it.body != nil {
-			if err := s.push(ctx, it); err != nil {
-				return err
-			}
-		}
-		if progress && time.Since(said) >= every {
-			if cursor := w.Cursor(); cursor != "" {
-				if err := s.push(ctx, item{kind: itemCursor, body: []byte(cursor)}); err != nil {
-					return err
-				}
-				said = time.Now()
-			}
 		}
 	}
 	return ctx.Err()
@@ -193,6 +206,36 @@ func (s *subscription) push(ctx context.Context, it item) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// passed notes that the watch has moved on without an event.
+func (s *subscription) passed() {
+	s.c.mu.Lock()
+	s.open = true
+	s.c.mu.Unlock()
+	s.c.wakeWriter()
+}
+
+// mark returns the cursor of a subscription that rests, if it is time for one,
+// or when it will be. What the watcher has settled was queued before, so with an
+// empty queue it has been sent. The caller holds the socket's mu.
+func (s *subscription) mark(now time.Time) (frame []byte, next time.Time) {
+	if s.watcher == nil || len(s.queue.items) > 0 {
+		return nil, time.Time{}
+	}
+	every := max(markEvery, s.c.server.limits.Sockets.CursorEvery)
+	if s.open {
+		every = s.c.server.limits.Sockets.CursorEvery
+	}
+	if next = s.marked.Add(every); next.After(now) {
+		return nil, next
+	}
+	s.marked, s.open = now, false
+	cursor := s.watcher.Settled()
+	if cursor == "" {
+		return nil, now.Add(every) // the snapshot is under way
+	}
+	return markFrame(s.id, cursor), now.Add(markEvery)
 }
 
 // signal tells the goroutine that there is room or credit.

@@ -36,7 +36,7 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	response, err := s.grid.Invoke(r.Context(), r.PathValue("unit"), r.PathValue("handler"), key, request)
+	response, err := s.grid.Call(r.Context(), r.PathValue("unit"), r.PathValue("handler"), key, request)
 	if err != nil {
 		return err
 	}
