@@ -205,16 +205,16 @@ func clusterInfo(d *dialog, _ Command) {
 		enabled = 1
 	}
 	var b strings.Builder
-	line(&b, "cluster_enabled", enabled)
-	line(&b, "cluster_state", word)
-	line(&b, "cluster_slots_assigned", assigned)
-	line(&b, "cluster_slots_ok", assigned)
-	line(&b, "cluster_slots_pfail", 0)
-	line(&b, "cluster_slots_fail", 0)
-	line(&b, "cluster_known_nodes", len(state.Members))
-	line(&b, "cluster_size", len(state.Groups))
-	line(&b, "cluster_current_epoch", state.TableVersion)
-	line(&b, "cluster_my_epoch", state.TableVersion)
+	infoLine(&b, "cluster_enabled", enabled)
+	infoLine(&b, "cluster_state", word)
+	infoLine(&b, "cluster_slots_assigned", assigned)
+	infoLine(&b, "cluster_slots_ok", assigned)
+	infoLine(&b, "cluster_slots_pfail", 0)
+	infoLine(&b, "cluster_slots_fail", 0)
+	infoLine(&b, "cluster_known_nodes", len(state.Members))
+	infoLine(&b, "cluster_size", len(state.Groups))
+	infoLine(&b, "cluster_current_epoch", state.TableVersion)
+	infoLine(&b, "cluster_my_epoch", state.TableVersion)
 	d.out.Verbatim("txt", b.String())
 }
 

@@ -64,31 +64,31 @@ func info(d *dialog, c Command) {
 	d.out.Verbatim("txt", b.String())
 }
 
-// line writes a line of INFO.
-func line(b *strings.Builder, name string, value any) { fmt.Fprintf(b, "%s:%v\r\n", name, value) }
+// infoLine writes a line of INFO.
+func infoLine(b *strings.Builder, name string, value any) { fmt.Fprintf(b, "%s:%v\r\n", name, value) }
 
 func infoServer(d *dialog, b *strings.Builder) {
 	h := d.commands
 	up := time.Since(h.started)
-	line(b, "redis_version", redisVersion)
-	line(b, "redis_git_sha1", "00000000")
-	line(b, "redis_git_dirty", 0)
-	line(b, "redis_mode", h.mode())
-	line(b, "server_name", "spacegrid")
-	line(b, "spacegrid_version", h.config.Version)
-	line(b, "spacegrid_member", h.config.Self)
-	line(b, "os", runtime.GOOS+" "+runtime.GOARCH)
-	line(b, "arch_bits", strconv.IntSize)
-	line(b, "go_version", runtime.Version())
-	line(b, "process_id", os.Getpid())
-	line(b, "run_id", h.runID)
-	line(b, "tcp_port", h.config.Port)
-	line(b, "server_time_usec", time.Now().UnixMicro())
-	line(b, "uptime_in_seconds", int64(up/time.Second))
-	line(b, "uptime_in_days", int64(up/(24*time.Hour)))
-	line(b, "hz", 10)
-	line(b, "executable", "spacegrid")
-	line(b, "config_file", "")
+	infoLine(b, "redis_version", redisVersion)
+	infoLine(b, "redis_git_sha1", "00000000")
+	infoLine(b, "redis_git_dirty", 0)
+	infoLine(b, "redis_mode", h.mode())
+	infoLine(b, "server_name", "spacegrid")
+	infoLine(b, "spacegrid_version", h.config.Version)
+	infoLine(b, "spacegrid_member", h.config.Self)
+	infoLine(b, "os", runtime.GOOS+" "+runtime.GOARCH)
+	infoLine(b, "arch_bits", strconv.IntSize)
+	infoLine(b, "go_version", runtime.Version())
+	infoLine(b, "process_id", os.Getpid())
+	infoLine(b, "run_id", h.runID)
+	infoLine(b, "tcp_port", h.config.Port)
+	infoLine(b, "server_time_usec", time.Now().UnixMicro())
+	infoLine(b, "uptime_in_seconds", int64(up/time.Second))
+	infoLine(b, "uptime_in_days", int64(up/(24*time.Hour)))
+	infoLine(b, "hz", 10)
+	infoLine(b, "executable", "spacegrid")
+	infoLine(b, "config_file", "")
 }
 
 func (h *Commands) stats() Stats {
@@ -100,11 +100,11 @@ func (h *Commands) stats() Stats {
 
 func infoClients(d *dialog, b *strings.Builder) {
 	s := d.commands.stats()
-	line(b, "connected_clients", s.Open)
-	line(b, "cluster_connections", 0)
-	line(b, "maxclients", d.commands.maxClients())
-	line(b, "blocked_clients", 0)
-	line(b, "tracking_clients", 0)
+	infoLine(b, "connected_clients", s.Open)
+	infoLine(b, "cluster_connections", 0)
+	infoLine(b, "maxclients", d.commands.maxClients())
+	infoLine(b, "blocked_clients", 0)
+	infoLine(b, "tracking_clients", 0)
 }
 
 // heapMetrics are what the runtime tells of its memory without stopping for it.
@@ -117,29 +117,29 @@ func infoMemory(_ *dialog, b *strings.Builder) {
 	}
 	metrics.Read(samples[:])
 	used, total := samples[0].Value.Uint64(), samples[1].Value.Uint64()
-	line(b, "used_memory", used)
-	line(b, "used_memory_human", megabytes(used))
-	line(b, "used_memory_rss", total)
-	line(b, "used_memory_rss_human", megabytes(total))
-	line(b, "maxmemory", 0)
-	line(b, "maxmemory_human", megabytes(0))
-	line(b, "maxmemory_policy", "noeviction")
-	line(b, "mem_allocator", "go")
-	line(b, "mem_fragmentation_ratio", fmt.Sprintf("%.2f", float64(total)/float64(max(used, 1))))
+	infoLine(b, "used_memory", used)
+	infoLine(b, "used_memory_human", megabytes(used))
+	infoLine(b, "used_memory_rss", total)
+	infoLine(b, "used_memory_rss_human", megabytes(total))
+	infoLine(b, "maxmemory", 0)
+	infoLine(b, "maxmemory_human", megabytes(0))
+	infoLine(b, "maxmemory_policy", "noeviction")
+	infoLine(b, "mem_allocator", "go")
+	infoLine(b, "mem_fragmentation_ratio", fmt.Sprintf("%.2f", float64(total)/float64(max(used, 1))))
 }
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.2fM", float64(n)/(1<<20)) }
 
 func infoPersistence(_ *dialog, b *strings.Builder) {
-	line(b, "loading", 0)
-	line(b, "async_loading", 0)
-	line(b, "rdb_changes_since_last_save", 0)
-	line(b, "rdb_bgsave_in_progress", 0)
-	line(b, "rdb_last_save_time", 0)
-	line(b, "rdb_last_bgsave_status", "ok")
-	line(b, "aof_enabled", 0)
-	line(b, "aof_rewrite_in_progress", 0)
-	line(b, "aof_last_write_status", "ok")
+	infoLine(b, "loading", 0)
+	infoLine(b, "async_loading", 0)
+	infoLine(b, "rdb_changes_since_last_save", 0)
+	infoLine(b, "rdb_bgsave_in_progress", 0)
+	infoLine(b, "rdb_last_save_time", 0)
+	infoLine(b, "rdb_last_bgsave_status", "ok")
+	infoLine(b, "aof_enabled", 0)
+	infoLine(b, "aof_rewrite_in_progress", 0)
+	infoLine(b, "aof_last_write_status", "ok")
 }
 
 func infoStats(d *dialog, b *strings.Builder) {
@@ -148,32 +148,32 @@ func infoStats(d *dialog, b *strings.Builder) {
 	for _, e := range d.commands.errors.list() {
 		failed += e.times
 	}
-	line(b, "total_connections_received", s.Accepted)
-	line(b, "total_commands_processed", s.Commands)
-	line(b, "total_net_input_bytes", s.BytesIn)
-	line(b, "total_net_output_bytes", s.BytesOut)
-	line(b, "rejected_connections", s.Refused)
-	line(b, "pubsub_channels", 0)
-	line(b, "pubsub_patterns", 0)
-	line(b, "total_error_replies", failed)
-	line(b, "total_reads_processed", s.Batches)
-	line(b, "acl_access_denied_auth", 0)
-	line(b, "spacegrid_protocol_errors", s.ProtocolErrors)
-	line(b, "spacegrid_slow_readers", s.SlowReaders)
-	line(b, "spacegrid_buffer_bytes", s.BufferBytes)
+	infoLine(b, "total_connections_received", s.Accepted)
+	infoLine(b, "total_commands_processed", s.Commands)
+	infoLine(b, "total_net_input_bytes", s.BytesIn)
+	infoLine(b, "total_net_output_bytes", s.BytesOut)
+	infoLine(b, "rejected_connections", s.Refused)
+	infoLine(b, "pubsub_channels", 0)
+	infoLine(b, "pubsub_patterns", 0)
+	infoLine(b, "total_error_replies", failed)
+	infoLine(b, "total_reads_processed", s.Batches)
+	infoLine(b, "acl_access_denied_auth", 0)
+	infoLine(b, "spacegrid_protocol_errors", s.ProtocolErrors)
+	infoLine(b, "spacegrid_slow_readers", s.SlowReaders)
+	infoLine(b, "spacegrid_buffer_bytes", s.BufferBytes)
 }
 
 // infoReplication speaks as a master without slaves: replicas are the grid's own
 // affair, and every member takes writes.
 func infoReplication(d *dialog, b *strings.Builder) {
-	line(b, "role", "master")
-	line(b, "connected_slaves", 0)
-	line(b, "master_failover_state", "no-failover")
-	line(b, "master_replid", d.commands.runID)
-	line(b, "master_replid2", strings.Repeat("0", len(d.commands.runID)))
-	line(b, "master_repl_offset", 0)
-	line(b, "second_repl_offset", -1)
-	line(b, "repl_backlog_active", 0)
+	infoLine(b, "role", "master")
+	infoLine(b, "connected_slaves", 0)
+	infoLine(b, "master_failover_state", "no-failover")
+	infoLine(b, "master_replid", d.commands.runID)
+	infoLine(b, "master_replid2", strings.Repeat("0", len(d.commands.runID)))
+	infoLine(b, "master_repl_offset", 0)
+	infoLine(b, "second_repl_offset", -1)
+	infoLine(b, "repl_backlog_active", 0)
 }
 
 var cpuMetrics = [...]string{"/cpu/classes/user:cpu-seconds", "/cpu/classes/gc/total:cpu-seconds"}
@@ -184,13 +184,13 @@ func infoCPU(_ *dialog, b *strings.Builder) {
 		samples[i].Name = name
 	}
 	metrics.Read(samples[:])
-	line(b, "used_cpu_user", fmt.Sprintf("%.6f", samples[0].Value.Float64()))
-	line(b, "spacegrid_cpu_collector", fmt.Sprintf("%.6f", samples[1].Value.Float64()))
+	infoLine(b, "used_cpu_user", fmt.Sprintf("%.6f", samples[0].Value.Float64()))
+	infoLine(b, "spacegrid_cpu_collector", fmt.Sprintf("%.6f", samples[1].Value.Float64()))
 }
 
 func infoErrors(d *dialog, b *strings.Builder) {
 	for _, e := range d.commands.errors.list() {
-		line(b, "errorstat_"+e.word, fmt.Sprintf("count=%d", e.times))
+		infoLine(b, "errorstat_"+e.word, fmt.Sprintf("count=%d", e.times))
 	}
 }
 
@@ -199,7 +199,7 @@ func infoCluster(d *dialog, b *strings.Builder) {
 	if d.commands.config.ClusterMode {
 		enabled = 1
 	}
-	line(b, "cluster_enabled", enabled)
+	infoLine(b, "cluster_enabled", enabled)
 }
 
 func infoKeyspace(d *dialog, b *strings.Builder) {
@@ -208,6 +208,6 @@ func infoKeyspace(d *dialog, b *strings.Builder) {
 		if err != nil || n == 0 {
 			continue // what cannot be counted now is not told
 		}
-		line(b, "db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n))
+		infoLine(b, "db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n))
 	}
 }
