@@ -28,6 +28,8 @@ type process struct {
 	out  *tail
 	done chan struct{} // closed when it has ended
 	err  error         // how it ended; valid after done
+	// patience is how long stop waits before it kills.
+	patience time.Duration
 }
 
 // startProcess starts a program in a new temporary folder. args makes its
@@ -37,7 +39,7 @@ func startProcess(name, program string, args func(dir string) []string) (*proces
 	if err != nil {
 		return nil, fmt.Errorf("bench: start %s: %w", name, err)
 	}
-	p := &process{name: name, dir: dir, out: &tail{}, done: make(chan struct{})}
+	p := &process{name: name, dir: dir, out: &tail{}, done: make(chan struct{}), patience: stopTimeout}
 	p.cmd = exec.Command(program, args(dir)...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
 	// A child of it that keeps the output open must not hold up the end.
@@ -62,7 +64,7 @@ func (p *process) stop() error {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(stopTimeout):
+	case <-time.After(p.patience):
 		p.cmd.Process.Kill()
 		<-p.done
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,7 +57,9 @@ func StartRedis(ctx context.Context, program string) (*Redis, error) {
 	return r, nil
 }
 
-// ask learns the version, which is possible once the server serves.
+// ask learns the version, which is possible once the server serves, and makes
+// sure that it is the server that was started: another one may have taken the
+// port, and its data would be overwritten.
 func (r *Redis) ask(ctx context.Context) error {
 	c, err := dialRESP(ctx, r.addr)
 	if err != nil {
@@ -67,13 +70,19 @@ func (r *Redis) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(info) {
-		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
-			r.version = version
-			return nil
+	field := func(name string) string {
+		for line := range strings.Lines(info) {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+				return value
+			}
 		}
+		return ""
 	}
-	return fmt.Errorf("%w: INFO without a version", ErrReply)
+	if pid := field("process_id"); pid != strconv.Itoa(r.process.cmd.Process.Pid) {
+		return fmt.Errorf("bench: another server, process %q, answers on %s (run again)", pid, r.addr)
+	}
+	r.version = field("redis_version")
+	return nil
 }
 
 // Addr returns the address that it listens on.

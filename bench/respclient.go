@@ -36,9 +36,10 @@ type respClient struct {
 	r    *bufio.Reader
 	out  []byte
 
-	// ctx is the context of the last Do; when it ends, reads and writes do.
+	// ctx is the context of the last Do; when it ends, reads and writes do. stop
+	// undoes that; it is safe to call when ctx has ended.
 	ctx  context.Context
-	stop func() bool
+	stop func()
 }
 
 var _ Client = (*respClient)(nil)
@@ -83,9 +84,7 @@ func (c *respClient) Do(ctx context.Context, ops []Op) (Outcome, error) {
 
 // Close closes the connection.
 func (c *respClient) Close() error {
-	if c.stop != nil {
-		c.stop()
-	}
+	c.unfollow()
 	return c.conn.Close()
 }
 
@@ -95,11 +94,27 @@ func (c *respClient) follow(ctx context.Context) {
 	if ctx == c.ctx {
 		return
 	}
+	c.unfollow()
+	c.conn.SetDeadline(time.Time{})
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		c.conn.SetDeadline(time.Unix(1, 0))
+		close(cut)
+	})
+	c.ctx = ctx
+	c.stop = func() {
+		if !stop() {
+			<-cut
+		}
+	}
+}
+
+// unfollow returns when the last context has no more hold on the connection.
+func (c *respClient) unfollow() {
 	if c.stop != nil {
 		c.stop()
+		c.stop = nil
 	}
-	c.ctx = ctx
-	c.stop = context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 }
 
 // cause prefers the end of the context to the time-out that it brought about.
