@@ -204,3 +204,10 @@ func grouped(v float64) string {
 	}
 	return s
 }
+
+// note adds a note, once.
+func (r *Report) note(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
+	}
+}

@@ -73,6 +73,10 @@ var errGrace = errors.New("bench: no answer within the grace after the end of th
 // preloading, which are bounded by 30 s and 2 min. A client that can go on no
 // more ends the run with its error.
 func Run(ctx context.Context, w Workload, l Load, dial Dial) (Result, error) {
+	return runPaced(ctx, w, l, dial, newPacer)
+}
+
+func runPaced(ctx context.Context, w Workload, l Load, dial Dial, newPacer func() (pacer, error)) (Result, error) {
 	w, l = w.withDefaults(), l.withDefaults()
 	if err := errors.Join(w.validate(), l.validate()); err != nil {
 		return Result{}, err
@@ -93,7 +97,7 @@ func Run(ctx context.Context, w Workload, l Load, dial Dial) (Result, error) {
 		}
 	}
 	r := &run{
-		w: w, l: l, pool: pool, begin: time.Now(), from: l.Warmup, to: l.Warmup + l.Duration,
+		w: w, l: l, pool: pool, newPacer: newPacer, begin: time.Now(), from: l.Warmup, to: l.Warmup + l.Duration,
 		latencies: newRecorder(), slips: newRecorder(),
 	}
 	return r.measure(ctx, clients)
@@ -160,10 +164,11 @@ func each(ctx context.Context, clients []Client, fn func(ctx context.Context, i 
 
 // run is one measurement in progress. Times in it count from begin.
 type run struct {
-	w     Workload
-	l     Load
-	pool  []byte
-	begin time.Time
+	w        Workload
+	l        Load
+	pool     []byte
+	newPacer func() (pacer, error)
+	begin    time.Time
 	// What completes (closed load) or is due (open load) from here, and before
 	// there, is measured.
 	from, to time.Duration
@@ -229,13 +234,18 @@ func (r *run) closed(ctx context.Context, i int, c Client) error {
 // open carries out what is due, in order, and counts from when it was due.
 func (r *run) open(ctx context.Context, i int, c Client) error {
 	src := newSource(r.w, r.l.Seed, i, r.l.Pipeline, r.pool)
+	pace, err := r.newPacer()
+	if err != nil {
+		return err
+	}
+	defer pace.close()
 	plan := schedule{clients: r.l.Clients, rate: r.l.Rate}
 	total := plan.before(i, r.to)
 	for k := 0; k < total; {
 		due := plan.due(i, k)
 		now := r.now()
 		if now < due {
-			if !pause(ctx, due-now) {
+			if !pace.pause(ctx, due-now) {
 				return r.giveUp(ctx, i, k, total, plan)
 			}
 			now = r.now()
@@ -329,16 +339,4 @@ func (r *run) result() Result {
 	res.Seconds = took.Seconds()
 	res.PerSecond = float64(res.Ops) / res.Seconds
 	return res
-}
-
-// pause waits for d and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

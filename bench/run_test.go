@@ -14,6 +14,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// simulate is Run by the clock of a synctest bubble.
+func simulate(ctx context.Context, w Workload, l Load, dial Dial) (Result, error) {
+	return runPaced(ctx, w, l, dial, func() (pacer, error) { return timerPacer{}, nil })
+}
+
 // stalling answers in service time, and not at all from one moment until
 // another, as a server does that collects garbage or changes its leader.
 type stalling struct {
@@ -49,7 +54,7 @@ func TestOpenLoadSeesStall(t *testing.T) {
 		server := func() *stalling {
 			return &stalling{begin: time.Now(), service: time.Millisecond, from: 3 * time.Second, to: 4 * time.Second}
 		}
-		closed, err := Run(t.Context(), Workload{}, load, server().dial)
+		closed, err := simulate(t.Context(), Workload{}, load, server().dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +63,7 @@ func TestOpenLoadSeesStall(t *testing.T) {
 		}
 
 		load.Rate = 1000
-		open, err := Run(t.Context(), Workload{}, load, server().dial)
+		open, err := simulate(t.Context(), Workload{}, load, server().dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +90,7 @@ func TestUnansweredCount(t *testing.T) {
 			server := &stalling{begin: time.Now(), service: time.Millisecond, from: 2 * time.Second, to: time.Hour}
 			load := Load{Clients: 2, Warmup: -1, Duration: 4 * time.Second, Grace: 3 * time.Second, Rate: rate}
 			begin := time.Now()
-			r, err := Run(t.Context(), Workload{}, load, server.dial)
+			r, err := simulate(t.Context(), Workload{}, load, server.dial)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +117,7 @@ func TestOpenLoadBeyondCapacity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &stalling{begin: time.Now(), service: 10 * time.Millisecond}
 		load := Load{Clients: 1, Warmup: -1, Duration: 2 * time.Second, Grace: time.Minute, Rate: 200}
-		r, err := Run(t.Context(), Workload{}, load, server.dial)
+		r, err := simulate(t.Context(), Workload{}, load, server.dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +136,7 @@ func TestOpenLoadPipelines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &stalling{begin: time.Now(), service: 10 * time.Millisecond}
 		load := Load{Clients: 1, Pipeline: 4, Warmup: -1, Duration: 2 * time.Second, Rate: 200}
-		r, err := Run(t.Context(), Workload{}, load, server.dial)
+		r, err := simulate(t.Context(), Workload{}, load, server.dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +150,7 @@ func TestOpenLoadPipelines(t *testing.T) {
 func TestWarmupIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &stalling{begin: time.Now(), service: time.Millisecond, from: 0, to: time.Second}
-		r, err := Run(t.Context(), Workload{}, Load{Clients: 1, Warmup: 2 * time.Second, Duration: time.Second}, server.dial)
+		r, err := simulate(t.Context(), Workload{}, Load{Clients: 1, Warmup: 2 * time.Second, Duration: time.Second}, server.dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +165,7 @@ func TestPreload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := newKeyCounter()
 		w := Workload{Keys: 1000, Reads: 1}
-		r, err := Run(t.Context(), w, Load{Clients: 3, Warmup: -1, Duration: time.Second}, seen.dial)
+		r, err := simulate(t.Context(), w, Load{Clients: 3, Warmup: -1, Duration: time.Second}, seen.dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,14 +188,14 @@ func TestRunEndsEarly(t *testing.T) {
 				return Outcome{}, context.Cause(ctx)
 			}), nil
 		}
-		if _, err := Run(t.Context(), Workload{}, Load{Clients: 3}, dial); !errors.Is(err, broken) {
+		if _, err := simulate(t.Context(), Workload{}, Load{Clients: 3}, dial); !errors.Is(err, broken) {
 			t.Errorf("the run ended with %v", err)
 		}
 
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		server := &stalling{begin: time.Now(), service: time.Millisecond}
-		if _, err := Run(ctx, Workload{}, Load{Clients: 3}, server.dial); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := simulate(ctx, Workload{}, Load{Clients: 3}, server.dial); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the run ended with %v", err)
 		}
 	})
@@ -206,7 +211,7 @@ func TestFailuresAreCounted(t *testing.T) {
 			}), nil
 		}
 		for _, rate := range []float64{0, 2000} {
-			r, err := Run(t.Context(), Workload{}, Load{Clients: 1, Pipeline: 2, Warmup: -1, Duration: time.Second, Rate: rate}, dial)
+			r, err := simulate(t.Context(), Workload{}, Load{Clients: 1, Pipeline: 2, Warmup: -1, Duration: time.Second, Rate: rate}, dial)
 			if err != nil {
 				t.Fatal(err)
 			}
