@@ -166,6 +166,7 @@ const (
 type FollowItem struct {
 	Kind      FollowKind
 	Partition space.PartitionID
+	Space     space.ID // FollowEntries: whose entries they are
 	Position  space.Position
 	Wall      int64  // FollowChanges: estimated wall clock of the last change, ns since 1970; 0 unknown
 	Reason    string // FollowReset: "history" or "trimmed"

@@ -23,7 +23,13 @@ const (
 	callFollow  uint8 = 9 // a stream
 	// callMember is the first kind of those that only members use among
 	// themselves.
-	callMember uint8 = 32
+	callMember  uint8 = 32
+	callPropose uint8 = 32 // a control command, for the control group's leader only
+	callVersion uint8 = 33 // version of the control state, from the leader only
+	callProbe   uint8 = 34 // who are you, and may I found the cluster
+	callReport  uint8 = 35 // what is durable in your store of a group's partitions
+	callStored  uint8 = 36 // what does your store hold
+	callExport  uint8 = 37 // a stream: a partition out of your store
 )
 
 // Bounds of a request. A client splits what is larger.
@@ -387,6 +393,7 @@ func parseFollow(b []byte) (FollowRequest, error) {
 func appendFollowItem(dst []byte, it *FollowItem) []byte {
 	dst = append(dst, byte(it.Kind))
 	dst = binary.AppendUvarint(dst, uint64(it.Partition))
+	dst = binary.AppendUvarint(dst, uint64(it.Space))
 	dst = appendPosition(dst, it.Position)
 	dst = binary.AppendVarint(dst, it.Wall)
 	dst = wire.AppendString(dst, it.Reason)
@@ -401,7 +408,7 @@ func appendFollowItem(dst []byte, it *FollowItem) []byte {
 func parseFollowItem(b []byte) (FollowItem, error) {
 	p := wire.NewParser(b)
 	it := FollowItem{
-		Kind: FollowKind(p.Byte()), Partition: parsePartition(p), Position: parsePosition(p),
+		Kind: FollowKind(p.Byte()), Partition: parsePartition(p), Space: space.ID(p.Uvarint()), Position: parsePosition(p),
 		Wall: p.Varint(), Reason: p.String(maxNameBytes), Entries: parseEntries(p),
 	}
 	for range parseCount(p, maxRequestBytes, 10) {

@@ -1,0 +1,182 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/replica"
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+const (
+	// holdEvery is how often a member compares what it holds with the table when
+	// nothing tells it to.
+	holdEvery = 2 * time.Second
+	// holdAgain is how soon it tries again what has failed.
+	holdAgain = 200 * time.Millisecond
+)
+
+// hold opens and closes replicas until they are those that the table gives this
+// member, and makes the first state of groups that it is told to.
+func (n *Node) hold() {
+	for n.ctx.Err() == nil {
+		states := n.states.heard()
+		wait := holdEvery
+		if err := n.holdOnce(); err != nil && n.ctx.Err() == nil {
+			n.log.Warn("a replica is not as the table says yet", "err", err)
+			wait = holdAgain
+		}
+		n.rest(wait, states, nil)
+	}
+}
+
+func (n *Node) holdOnce() error {
+	s := n.control.State()
+	var failed error
+	for i := range s.Groups {
+		if err := n.holdGroup(&s.Groups[i]); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("group %d: %w", s.Groups[i].ID, err))
+		}
+	}
+	return failed
+}
+
+// holdGroup brings this member's replica of one group to what the table says.
+func (n *Node) holdGroup(g *Group) error {
+	n.holding.Lock()
+	defer n.holding.Unlock()
+	if n.ctx.Err() != nil {
+		return n.ctx.Err()
+	}
+	mine := slices.ContainsFunc(g.Replicas, func(r Replica) bool { return r.Member == n.name && r.Incarnation == n.incarnation })
+	h := n.held(g.ID)
+	b := &g.Bootstrap
+	first := g.Stage == Bootstrapping && b.Member == n.name && b.Incarnation == n.incarnation
+	switch {
+	case g.Stage == Unborn:
+		return nil
+	case h != nil && (!mine || h.attempt < b.Attempt):
+		// Moved away, or begun anew elsewhere: what is here is void.
+		if err := n.discard(h); err != nil {
+			return err
+		}
+		h = nil
+	}
+	if !mine {
+		return n.dropStored(g.ID)
+	}
+	if h == nil {
+		if err := n.dropOutdated(g); err != nil {
+			return err
+		}
+		var err error
+		if h, err = n.openHeld(g.ID, b.Attempt); err != nil {
+			return err
+		}
+		n.groups[g.ID].Store(h)
+	}
+	if first {
+		return n.bootstrap(h, g)
+	}
+	return nil
+}
+
+// discard closes a replica and forgets what it held.
+func (n *Node) discard(h *held) error {
+	n.groups[h.id].Store(nil)
+	return errors.Join(h.close(), n.dropStored(h.id))
+}
+
+// dropStored removes what is on disk of a group that this member does not hold.
+func (n *Node) dropStored(g GroupID) error {
+	if n.storage == nil {
+		return nil
+	}
+	ids, err := n.storage.Groups()
+	if err != nil || !slices.Contains(ids, uint32(g)) {
+		return err
+	}
+	if err := n.storage.DropGroup(uint32(g)); err != nil {
+		return err
+	}
+	return replica.RemoveSnapshots(n.snapshots(g))
+}
+
+// dropOutdated removes what is on disk of an earlier bootstrap of a group, and
+// notes which one its replica here comes from.
+func (n *Node) dropOutdated(g *Group) error {
+	if n.storage == nil {
+		return nil
+	}
+	name := metaAttempt + strconv.Itoa(int(g.ID))
+	kept, err := n.keptNumber(name, 0)
+	if err != nil || kept == g.Bootstrap.Attempt {
+		return err
+	}
+	if err := n.dropStored(g.ID); err != nil {
+		return err
+	}
+	return n.storage.SetMeta(name, binary.AppendUvarint(nil, g.Bootstrap.Attempt))
+}
+
+// bootstrap makes the first state of a group, unless a bootstrap that was
+// interrupted has, and lets the group serve.
+func (n *Node) bootstrap(h *held, g *Group) error {
+	empty, err := h.group.Empty()
+	if err != nil {
+		return err
+	}
+	if empty {
+		partitions, err := n.firstPartitions(n.ctx, g)
+		if err != nil {
+			return err
+		}
+		if err := h.group.Inspect(n.ctx, func() { h.host.found(partitions) }); err != nil {
+			return err
+		}
+		h.restored()
+		if err := h.group.Found(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, memberCallTime)
+	defer cancel()
+	reply, err := n.decide(ctx, &EndBootstrap{Group: g.ID, Attempt: g.Bootstrap.Attempt})
+	if err != nil {
+		return err
+	}
+	return reply.Err()
+}
+
+// firstPartitions makes the partitions of a group from their sources. Each begins
+// a history.
+func (n *Node) firstPartitions(ctx context.Context, g *Group) ([]*space.Partition, error) {
+	var ps []*space.Partition
+	for _, src := range g.Bootstrap.Sources {
+		var h space.History
+		rand.Read(h[:])
+		var p *space.Partition
+		var err error
+		switch {
+		case src.Kind == FromNothing:
+			p = space.New(src.Partition, h)
+		case n.cfg.Store == nil:
+			err = errors.New("this member has no store to read with (open it with one)")
+		case src.Member == n.name || src.Member == "":
+			p, err = n.cfg.Store.Load(ctx, src.Partition, h)
+		default:
+			p, err = n.importFrom(ctx, src.Member, src.Partition, h)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("partition %d from the %s of %q: %w", src.Partition, src.Kind, src.Member, err)
+		}
+		ps = append(ps, p)
+	}
+	return ps, nil
+}
