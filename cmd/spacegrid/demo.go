@@ -283,7 +283,8 @@ func (d *demo) trouble(ctx context.Context) error {
 	if !sleep(ctx, time.Duration(killAfter*float64(d.burst))) {
 		return ctx.Err()
 	}
-	led, err := d.cluster.leaders(ctx)
+	// On a busy machine a group may just be changing its leader.
+	led, err := d.cluster.awaitSpread(ctx, 1)
 	if err != nil {
 		return fmt.Errorf("before the kill: %w", err)
 	}
@@ -327,6 +328,9 @@ func (d *demo) prove(ctx context.Context) error {
 	if err := d.cluster.awaitReady(ctx); err != nil {
 		return err
 	}
+	if _, err := d.cluster.awaitAligned(ctx, pumpTime); err != nil {
+		return err
+	}
 	var err error
 	if d.backlog, err = d.cluster.awaitPump(ctx, pumpTime); err != nil {
 		return err
@@ -345,7 +349,7 @@ func (d *demo) prove(ctx context.Context) error {
 		return err
 	}
 	for _, m := range d.cluster.members {
-		seats, err := readStore(ctx, m.storeDir())
+		seats, err := readStore(ctx, m.storeDir(), d.crowd.windows[0].Partitions())
 		if err != nil {
 			e.errors[m.name] = err
 			continue
@@ -360,8 +364,8 @@ func (d *demo) prove(ctx context.Context) error {
 	return nil
 }
 
-func readStore(ctx context.Context, dir string) (soldRows, error) {
-	rows, err := scanStore(ctx, dir, seatSpace)
+func readStore(ctx context.Context, dir string, partitions int) (soldRows, error) {
+	rows, err := scanStore(ctx, dir, seatSpace, partitions)
 	if err != nil {
 		return nil, err
 	}

@@ -227,12 +227,11 @@ type groupStatus struct {
 	Last    uint64 `json:"last"`
 }
 
-// pumpStatus is how far a member's store has come with one partition.
-type pumpStatus struct {
-	Partition uint16 `json:"partition"`
+// partitionStatus is a member's own replica of one partition.
+type partitionStatus struct {
+	Partition int    `json:"partition"`
+	History   string `json:"history"`
 	Seq       uint64 `json:"seq"`
-	Durable   uint64 `json:"durable"`
-	Backlog   uint64 `json:"backlog"`
 }
 
 // poll repeats a question until it is answered with yes. The error of the last
@@ -316,16 +315,14 @@ func (lc *localCluster) awaitPump(ctx context.Context, within time.Duration) (ba
 	err = poll(ctx, within, "wait for the pump", func(ctx context.Context) error {
 		backlog = 0
 		for _, m := range lc.members {
-			var parts []pumpStatus
-			if err := m.ask(ctx, "pump", &parts); err != nil {
+			var s grid.PumpStatus
+			if err := m.ask(ctx, "pump", &s); err != nil {
 				return fmt.Errorf("member %s: %w", m.name, err)
 			}
-			if len(parts) == 0 {
+			if s.Sink == "" {
 				return fmt.Errorf("member %s feeds no store", m.name)
 			}
-			for _, p := range parts {
-				backlog += p.Backlog
-			}
+			backlog += s.BacklogChanges
 		}
 		if backlog > 0 {
 			return fmt.Errorf("%d changes are not in the stores yet", backlog)
@@ -333,6 +330,41 @@ func (lc *localCluster) awaitPump(ctx context.Context, within time.Duration) (ba
 		return nil
 	})
 	return backlog, err
+}
+
+// awaitAligned waits until every member's replica of every partition has the same
+// last change, and returns how many changes the grid has seen.
+func (lc *localCluster) awaitAligned(ctx context.Context, within time.Duration) (changes uint64, err error) {
+	err = poll(ctx, within, "wait for the replicas", func(ctx context.Context) error {
+		changes = 0
+		var first map[int]partitionStatus
+		for _, m := range lc.members {
+			var parts []partitionStatus
+			if err := m.ask(ctx, "partitions", &parts); err != nil {
+				return fmt.Errorf("member %s: %w", m.name, err)
+			}
+			if len(parts) == 0 {
+				return fmt.Errorf("member %s holds nothing", m.name)
+			}
+			own := make(map[int]partitionStatus, len(parts))
+			for _, p := range parts {
+				own[p.Partition] = p
+			}
+			if first == nil {
+				first = own
+				for _, p := range parts {
+					changes += p.Seq
+				}
+			}
+			for id, p := range first {
+				if own[id] != p {
+					return fmt.Errorf("partition %d is at change %d on %s and at %d on %s", id, p.Seq, lc.members[0].name, own[id].Seq, m.name)
+				}
+			}
+		}
+		return nil
+	})
+	return changes, err
 }
 
 // busiest returns the member that leads the most groups.

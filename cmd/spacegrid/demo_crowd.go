@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/processingunit"
 )
 
@@ -141,7 +142,6 @@ func (c *crowd) ask(ctx context.Context, window *grid.Grid, want claim, asked ti
 	defer cancel()
 	answer, err := processingunit.Call[sold](ctx, window, officeUnit, sellHandler, want.seat, sell{Seat: want.seat, Buyer: want.buyer})
 	now := time.Now()
-	var refusal *grid.HandlerError
 	switch {
 	case err == nil && (answer.Seat != want.seat || answer.Buyer != want.buyer):
 		c.ledger.doubt(want, fmt.Errorf("%s asked for %s and got a receipt of %s for %s", want.buyer, want.seat, answer.Buyer, answer.Seat))
@@ -149,13 +149,27 @@ func (c *crowd) ask(ctx context.Context, window *grid.Grid, want claim, asked ti
 	case err == nil:
 		c.ledger.sold(want, asked, now)
 		return true, true
-	case errors.As(err, &refusal) && refusal.Message == soldOut(want.seat):
+	case isSoldOut(err, want.seat):
 		c.ledger.refusal(asked, now)
 		return false, true
-	case errors.Is(err, grid.ErrUnavailable), errors.Is(err, grid.ErrUnknownHandler):
+	case hadNoEffect(err):
 		c.ledger.failure(err)
 		return false, false
 	}
 	c.ledger.doubt(want, err)
 	return false, true
+}
+
+func isSoldOut(err error, id string) bool {
+	var refusal *grid.HandlerError
+	return errors.As(err, &refusal) && refusal.Message == soldOut(id)
+}
+
+// hadNoEffect reports whether an error promises that nothing has changed. Whether
+// that is true is seen in the end: a buyer who owns a seat all the same was lied to.
+func hadNoEffect(err error) bool {
+	var refusal *grid.HandlerError
+	var refused *space.Error
+	return !errors.Is(err, grid.ErrIndeterminate) &&
+		(errors.Is(err, grid.ErrUnavailable) || errors.Is(err, grid.ErrUnknownHandler) || errors.As(err, &refusal) || errors.As(err, &refused))
 }

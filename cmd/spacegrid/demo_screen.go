@@ -100,7 +100,7 @@ func (s *screen) draw() {
 	s.last, s.lastT = now, at
 	elapsed := at.Sub(s.start).Seconds()
 	if !s.terminal {
-		if now.arrived > 0 && now.inside+int64(rate) > 0 {
+		if now.inside > 0 || rate > 0 {
 			fmt.Fprintf(s.out, "%6.1fs  %d buyers came, %d wait; %d seats sold (%.0f/s), %d free; p99 %s; %s\n", elapsed,
 				now.arrived, now.inside, now.sold, rate, now.free, short(now.p99), strings.Join(now.members, ", "))
 		}

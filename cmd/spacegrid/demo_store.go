@@ -20,8 +20,9 @@ type storedRow struct {
 }
 
 // scanStore reads what the store in a folder holds of a space, whose member must
-// have stopped. Nothing is asked of any member and nothing is changed.
-func scanStore(ctx context.Context, dir, name string) (rows map[string]storedRow, err error) {
+// have stopped, in a grid of so many partitions. Nothing is asked of any member and
+// nothing is changed.
+func scanStore(ctx context.Context, dir, name string, partitions int) (rows map[string]storedRow, err error) {
 	s, err := store.Open(store.Config{Dir: dir, ReadOnly: true, OnFatal: func(error) {}})
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func scanStore(ctx context.Context, dir, name string) (rows map[string]storedRow
 			if in != id {
 				return nil
 			}
-			if p := space.PartitionOf(e.Key, s.Partitions()); p != at.Partition {
+			if p := space.PartitionOf(e.Key, partitions); p != at.Partition {
 				return fmt.Errorf("key %q lies in partition %d, not in its own, %d", e.Key, at.Partition, p)
 			}
 			rows[string(e.Key)] = storedRow{value: bytes.Clone(e.Value), kind: e.Kind, version: e.Version}
