@@ -173,8 +173,7 @@ func (h *handlers) Invoke(ctx context.Context, call *cluster.Invocation, v clust
 	}
 	response, err := handler.Serve(ctx, tx, call.Body)
 	if err != nil {
-		var refusal *HandlerError
-		if errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*HandlerError](err); ok {
 			return nil, refusal
 		}
 		return nil, &HandlerError{Message: err.Error()}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"iter"
 
@@ -113,14 +114,14 @@ func (w *Watcher) Events(ctx context.Context) iter.Seq2[Event, error] {
 			}
 			return nil
 		})
-		if err != errLeft {
+		if !errors.Is(err, errLeft) {
 			yield(Event{}, err)
 		}
 	}
 }
 
 // errLeft ends a watch whose reader has left the loop.
-var errLeft = ErrClosed
+var errLeft = errors.New("grid: the reader has left")
 
 // item turns one item into events.
 func (w *Watcher) item(it cluster.FollowItem, yield func(Event) bool) bool {

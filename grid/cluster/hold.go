@@ -38,6 +38,9 @@ func (n *Node) hold() {
 
 func (n *Node) holdOnce() error {
 	s := n.control.State()
+	if err := n.bindStore(s); err != nil {
+		return err
+	}
 	var failed error
 	for i := range s.Groups {
 		if err := n.holdGroup(&s.Groups[i]); err != nil {
@@ -45,6 +48,30 @@ func (n *Node) holdOnce() error {
 		}
 	}
 	return failed
+}
+
+// bindStore tells the store what its partitions have in common, when that has
+// changed. A store that belongs to another cluster takes nothing.
+func (n *Node) bindStore(s *State) error {
+	b := n.bound
+	if n.cfg.Store == nil || !s.Formed() || b != nil && sameList(b.Spaces, s.Spaces) && sameList(b.Sinks, s.Sinks) {
+		return nil
+	}
+	if b == nil {
+		has, err := n.stored(n.ctx)
+		if err != nil {
+			return fmt.Errorf("cluster: look into the store: %w", err)
+		}
+		if !has.Cluster.IsZero() && has.Cluster != s.Cluster {
+			return fmt.Errorf("cluster: the store belongs to cluster %s, this member to %s (move the store's folder away)", has.Cluster, s.Cluster)
+		}
+	}
+	b = &StoredGrid{Cluster: s.Cluster, Count: len(s.Table), Spaces: s.Spaces, LastSpace: s.LastSpace, Sinks: s.Sinks}
+	if err := n.cfg.Store.Bind(n.ctx, *b); err != nil {
+		return fmt.Errorf("cluster: bind the store: %w", err)
+	}
+	n.bound = b
+	return nil
 }
 
 // holdGroup brings this member's replica of one group to what the table says.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,12 @@ type NodeConfig struct {
 	// not answer, and lose what only they had.
 	AcceptLoss bool
 
+	// Changes are kept for Retention, but no more than RetentionBytes of them on
+	// this member; what a required sink lacks is kept in any case. 0:
+	// DefaultRetention, DefaultRetentionBytes.
+	Retention      time.Duration
+	RetentionBytes int64
+
 	// Store keeps the record of the partitions, if there is to be one.
 	Store Store
 	// Handlers run units' requests, if there are any.
@@ -132,7 +139,8 @@ type Node struct {
 	consent consent
 
 	groups  [MaxGroups + 1]atomic.Pointer[held]
-	holding sync.Mutex // held while replicas are opened and closed
+	holding sync.Mutex  // held while replicas are opened and closed
+	bound   *StoredGrid // what the store has been told; of the goroutine that holds replicas
 
 	opened atomic.Bool     // cgroup and router are there
 	ctx    context.Context // ends with Close
@@ -155,6 +163,8 @@ func OpenNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 			n.cfg.Durability = Disk
 		}
 	}
+	n.cfg.Retention = cmp.Or(n.cfg.Retention, DefaultRetention)
+	n.cfg.RetentionBytes = cmp.Or(n.cfg.RetentionBytes, DefaultRetentionBytes)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -244,7 +254,13 @@ func (n *Node) Close() error {
 		if n.router != nil && n.ctx.Err() == nil {
 			n.handOver()
 		}
-		n.failed = n.stop()
+		var flushed error
+		if st := n.cfg.Store; st != nil && n.router != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+			flushed = st.Flush(ctx)
+			cancel()
+		}
+		n.failed = errors.Join(flushed, n.stop())
 	})
 	return n.failed
 }
@@ -274,11 +290,6 @@ func (n *Node) handOver() {
 func (n *Node) stop() error {
 	var failed error
 	note := func(err error) { failed = errors.Join(failed, err) }
-	if st := n.cfg.Store; st != nil && n.router != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-		note(st.Flush(ctx))
-		cancel()
-	}
 	n.cancel()
 	if n.gossip != nil {
 		note(n.gossip.Close())

@@ -64,7 +64,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
 		p.clock = max(p.clock, now)
-		return p.refuse(err.(*Error).Code)
+		return p.refuse(codeOf(err))
 	}
 	return p.Apply(now, &p.prep.command)
 }
