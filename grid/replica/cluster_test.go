@@ -28,6 +28,19 @@ type cluster struct {
 	adjust  func(*replica.GroupConfig)
 	members map[string]*groupMember
 	wg      sync.WaitGroup // members that crashed and are being cleared away
+
+	mu      sync.Mutex
+	digests map[uint64]uint64 // of the state after an entry, as the first replica there had it
+}
+
+// saw checks that replicas that are equally far have the same state.
+func (c *cluster) saw(index, digest uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first, ok := c.digests[index]; ok && first != digest {
+		c.t.Errorf("two states after entry %d: digests %x and %x", index, first, digest)
+	}
+	c.digests[index] = digest
 }
 
 // groupMember is one life of a process: after a crash another one follows.
@@ -86,7 +99,7 @@ func (o *observations) leads() uint64 {
 func newCluster(t *testing.T, seed uint64, disk bool) *cluster {
 	return &cluster{
 		t: t, net: wire.NewNetwork(), rng: rand.New(rand.NewPCG(seed, 7)), disk: disk,
-		members: map[string]*groupMember{},
+		members: map[string]*groupMember{}, digests: map[uint64]uint64{},
 	}
 }
 
@@ -101,6 +114,7 @@ func (c *cluster) start(name string, incarnation uint64, fs *vfs.MemFS) *groupMe
 }
 
 func (c *cluster) tryStart(name string, incarnation uint64, fs *vfs.MemFS, sm *registers) (*groupMember, error) {
+	sm.saw = c.saw
 	if fs == nil {
 		fs = vfs.NewCrashableMem()
 	}
