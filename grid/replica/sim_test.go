@@ -61,6 +61,7 @@ func runSimulation(t *testing.T, seed uint64, disk bool) {
 	threeMembers(t, c)
 	s := &simulation{c: c, start: time.Now()}
 	s.setLive()
+	s.heal()
 	var clients sync.WaitGroup
 	for i := range simClients {
 		clients.Go(func() { s.client(rand.New(rand.NewPCG(seed, uint64(i)))) })
@@ -288,11 +289,13 @@ func (s *simulation) others(m *groupMember) (others []*groupMember) {
 	return others
 }
 
+// heal makes all links whole: a few milliseconds long, so that operations
+// overlap.
 func (s *simulation) heal() {
 	for _, a := range []string{"a", "b", "c"} {
 		for _, b := range []string{"a", "b", "c"} {
 			s.c.net.Heal(a, b)
-			s.c.net.Delay(a, b, 0)
+			s.c.net.Delay(a, b, time.Duration(s.c.rng.Int64N(int64(4*time.Millisecond))))
 		}
 	}
 }
