@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type cluster struct {
 	logBytes int64
 	members  map[string]*groupMember
 	wg       sync.WaitGroup // members that crashed and are being cleared away
+
+	confirms atomic.Int64 // questions that members were asked
 
 	mu      sync.Mutex
 	digests map[uint64]uint64 // of the state after an entry, as the first replica there had it
@@ -213,6 +216,7 @@ func (m *groupMember) storage() (replica.GroupStorage, error) {
 
 // atTerm answers other members' Confirm.
 func (m *groupMember) atTerm(group uint32, term uint64) bool {
+	m.c.confirms.Add(1)
 	m.mu.Lock()
 	g := m.group
 	m.mu.Unlock()

@@ -322,6 +322,7 @@ func TestGroupRestartsRaftAfterASnapshot(t *testing.T) {
 		if err := c.leader().group.Snapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second) // for requests to end that still carry what is now cut off
 		for name := range c.members {
 			c.net.Heal(old.name, name)
 		}
