@@ -25,6 +25,8 @@ type registers struct {
 	applied int // commands, likewise
 	// saw is told the digest after every entry; nil ignores.
 	saw func(index, digest uint64)
+	// unreadable is what Restore returns, if set.
+	unreadable error
 }
 
 func newRegisters() *registers { return &registers{values: map[string]string{}} }
@@ -100,6 +102,9 @@ func (i registersImage) Export(w io.Writer) error {
 func (registersImage) Close() {}
 
 func (r *registers) Restore(src io.Reader) error {
+	if r.unreadable != nil {
+		return r.unreadable
+	}
 	b, err := io.ReadAll(src)
 	if err != nil {
 		return err

@@ -337,3 +337,31 @@ func TestGroupRestartsRaftAfterASnapshot(t *testing.T) {
 		c.until("it can lead again", func() bool { return old.journal.leads() > 0 })
 	})
 }
+
+// A snapshot that the state machine cannot read keeps the group from opening; an
+// older one in its place would leave a hole.
+func TestUnreadableSnapshotIsAnError(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c := newCluster(t, 11, true)
+		defer c.close()
+		a := c.start("a", 1, nil)
+		if err := a.group.Found(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			c.write("k", fmt.Sprint(i))
+			if err := a.group.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk := c.crash(a)
+		sm := newRegisters()
+		sm.unreadable = errors.New("written by a newer version")
+		if _, err := c.tryStart("a", 1, disk, sm); !errors.Is(err, sm.unreadable) {
+			t.Fatalf("open: %v", err)
+		}
+		c.start("a", 1, disk)
+		c.leader()
+		c.agree(map[string]string{"k": "2"})
+	})
+}
