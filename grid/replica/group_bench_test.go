@@ -51,7 +51,14 @@ func benchGroups(b *testing.B, members int, disk bool) *replica.Group {
 		time.Sleep(time.Millisecond)
 	}
 	for i := 1; i < members; i++ {
-		if err := leader.AddVoter(b.Context(), replica.ServerID{Member: fmt.Sprint("m", i), Incarnation: 1}); err != nil {
+		id := replica.ServerID{Member: fmt.Sprint("m", i), Incarnation: 1}
+		if err := leader.AddLearner(b.Context(), id); err != nil {
+			b.Fatal(err)
+		}
+		for !leader.CaughtUp(id) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := leader.AddVoter(b.Context(), id); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -39,7 +39,9 @@ type machine struct {
 	turn    chan struct{}
 	applied atomic.Uint64
 	covered atomic.Uint64 // by the newest snapshot
-	scratch [][]byte      // of ApplyBatch
+	// configured is at or after the last change of the group's members.
+	configured atomic.Uint64
+	scratch    [][]byte // of ApplyBatch
 
 	mu struct {
 		sync.Mutex
@@ -66,8 +68,11 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, len(logs))
 	for i, l := range logs {
 		m.turn <- struct{}{}
-		if l.Type == raft.LogCommand {
+		switch l.Type {
+		case raft.LogCommand:
 			responses[i] = m.applyEntry(l)
+		case raft.LogConfiguration:
+			m.configured.Store(l.Index)
 		}
 		m.applied.Store(l.Index)
 		<-m.turn
@@ -218,6 +223,7 @@ func (m *machine) restore(r io.Reader) error {
 func (m *machine) restored(applied uint64) {
 	m.applied.Store(applied)
 	m.covered.Store(applied)
+	m.configured.Store(applied)
 	m.since.Store(0)
 }
 

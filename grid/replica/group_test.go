@@ -231,6 +231,9 @@ func TestLearnerCatchesUp(t *testing.T) {
 		if a.group.CaughtUp(b.id) {
 			t.Error("a learner that cannot be reached is caught up")
 		}
+		if err := a.group.AddVoter(t.Context(), b.id); !errors.Is(err, replica.ErrNotCaughtUp) {
+			t.Errorf("a vote for a learner that cannot be reached: %v", err)
+		}
 		c.write("without", "the learner")
 		c.net.Heal("a", "b")
 		c.until("the learner is caught up", func() bool { return a.group.CaughtUp(b.id) })
