@@ -63,7 +63,10 @@ func (g *Group) openInstance(held uint64) (*instance, error) {
 	in.trans = newGroupTransport(endpoint, g.cfg.Self)
 	config := g.cfg.raftConfig(in.leads)
 	config.NoSnapshotRestoreOnStart = held != 0 && held == index
-	in.raft, err = raft.NewRaft(config, g.machine, s.log, s.stable, s.snapshots, in.trans)
+	err = g.machine.whileStarting(func() (err error) {
+		in.raft, err = raft.NewRaft(config, g.machine, s.log, s.stable, s.snapshots, in.trans)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("replica: group %d: start raft: %w", g.cfg.ID, errors.Join(err, endpoint.Close()))
 	}
