@@ -101,7 +101,19 @@ func appendKey(dst []byte, f reflect.Value) []byte {
 }
 
 // encode returns the canonical value of v.
-func (c *codec[T]) encode(v *T) ([]byte, error) {
+func (c *codec[T]) encode(v *T) ([]byte, error) { return Marshal(v) }
+
+// decode fills v from a stored value.
+func (c *codec[T]) decode(e space.Entry, v *T) error {
+	if e.Kind != space.KindFields {
+		return &space.Error{Code: space.CodeWrongKind, Detail: "the entry holds bytes, not fields"}
+	}
+	return Unmarshal(e.Value, v)
+}
+
+// Marshal returns the canonical msgpack form of a Go value. Structs become maps
+// under the names in their grid tags.
+func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := msgpack.NewEncoder(&b)
 	e.SetCustomStructTag(tagName)
@@ -116,17 +128,13 @@ func (c *codec[T]) encode(v *T) ([]byte, error) {
 	return value, nil
 }
 
-// decode fills v from a stored value. The bytes have been checked when they were
-// written; they are checked again because a member may have been reached over a
-// network.
-func (c *codec[T]) decode(e space.Entry, v *T) error {
-	if e.Kind != space.KindFields {
-		return &space.Error{Code: space.CodeWrongKind, Detail: "the entry holds bytes, not fields"}
+// Unmarshal fills the value that v points to from msgpack. The bytes may come
+// from anywhere: they are checked first, because the decoder trusts lengths.
+func Unmarshal(b []byte, v any) error {
+	if err := msgp.Check(b); err != nil {
+		return &space.Error{Code: space.CodeInvalid, Detail: err.Error()}
 	}
-	if err := msgp.Check(e.Value); err != nil {
-		return fmt.Errorf("grid: damaged value: %w", err)
-	}
-	d := msgpack.NewDecoder(bytes.NewReader(e.Value))
+	d := msgpack.NewDecoder(bytes.NewReader(b))
 	d.SetCustomStructTag(tagName)
 	if err := d.Decode(v); err != nil {
 		return &space.Error{Code: space.CodeWrongKind, Detail: err.Error(), Hint: "the stored fields do not fit the Go type"}

@@ -2,7 +2,11 @@ package grid
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 
+	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
@@ -115,4 +119,93 @@ func (tx *Txn) look(id space.ID, key []byte) *txnEntry {
 	tx.ops = append(tx.ops, space.Op{Code: space.OpCheck, Space: id, Key: key, Match: e.entry.Version})
 	tx.seen[k] = e
 	return e
+}
+
+// handlers are the handlers that this process hosts, by unit and name. It is the
+// cluster's Invoker.
+type handlers struct {
+	mu     sync.RWMutex
+	byName map[string]Handler // "unit\x00handler"
+}
+
+var _ cluster.Invoker = (*handlers)(nil)
+
+func handlerName(unit, name string) string { return unit + "\x00" + name }
+
+// Handle makes a handler of a unit available on the member in this process. A
+// handler has to be available on every member that may lead one of its
+// partitions. It fails on a remote handle and if the name is taken.
+func (g *Grid) Handle(unit, name string, h Handler) error {
+	if g.node == nil {
+		return &space.Error{Code: space.CodeInvalid, Detail: "a remote handle hosts no handlers", Hint: "open a member with grid.Open"}
+	}
+	g.handlers.mu.Lock()
+	defer g.handlers.mu.Unlock()
+	key := handlerName(unit, name)
+	if _, taken := g.handlers.byName[key]; taken {
+		return &space.Error{Code: space.CodeExists, Detail: fmt.Sprintf("unit %q already has a handler %q", unit, name)}
+	}
+	g.handlers.byName[key] = h
+	return nil
+}
+
+// Unhandle takes a handler back. Calls in progress end normally.
+func (g *Grid) Unhandle(unit, name string) {
+	if g.handlers == nil {
+		return
+	}
+	g.handlers.mu.Lock()
+	defer g.handlers.mu.Unlock()
+	delete(g.handlers.byName, handlerName(unit, name))
+}
+
+// Invoke implements cluster.Invoker.
+func (h *handlers) Invoke(ctx context.Context, call *cluster.Invocation, v cluster.View) ([]space.Op, error) {
+	h.mu.RLock()
+	handler := h.byName[handlerName(call.Unit, call.Handler)]
+	h.mu.RUnlock()
+	if handler == nil {
+		return nil, ErrUnknownHandler
+	}
+	tx := &Txn{
+		partition: call.Partition, count: v.Partitions(), key: call.Key,
+		state: v.Definition, get: v.Get, seen: map[txnKey]*txnEntry{},
+	}
+	response, err := handler.Serve(ctx, tx, call.Body)
+	if err != nil {
+		if refusal, ok := errors.AsType[*HandlerError](err); ok {
+			return nil, refusal
+		}
+		return nil, &HandlerError{Message: err.Error()}
+	}
+	if response == nil {
+		response = []byte{}
+	}
+	return append(tx.ops, space.Op{Code: space.OpRespond, Value: response}), nil
+}
+
+// Call sends a request to a unit's handler on the leader of the key's partition
+// and returns the handler's response. The handler's transaction takes effect
+// exactly once, however often the request has to be repeated; a refusal by the
+// handler is a *HandlerError.
+func (g *Grid) Call(ctx context.Context, unit, handler string, key, request []byte) ([]byte, error) {
+	if g.closed.Load() {
+		return nil, ErrClosed
+	}
+	if len(key) == 0 || len(key) > space.MaxKeyBytes {
+		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("the routing key has %d bytes", len(key)), Hint: fmt.Sprintf("1 to %d", space.MaxKeyBytes)}
+	}
+	p := space.PartitionOf(key, g.Partitions())
+	reply, err := g.router.Invoke(ctx, unit, handler, p, key, request)
+	if err == nil {
+		err = reply.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	last := reply.Results[len(reply.Results)-1]
+	if len(last.Entries) != 1 {
+		return nil, fmt.Errorf("%w: the answer has no response", ErrIndeterminate)
+	}
+	return last.Entries[0].Value, nil
 }

@@ -87,7 +87,7 @@ func (s *Space[T]) Read(ctx context.Context, key any) (T, error) {
 // ReadVersion returns the value under a key with its version, or ErrNotFound.
 func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error) {
 	var v T
-	k, err := keyBytes(key)
+	k, err := Key(key)
 	if err != nil {
 		return v, 0, err
 	}
@@ -100,13 +100,14 @@ func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error)
 	if err != nil {
 		return v, 0, err
 	}
-	return v, r.Entries[0].Version, s.codec.decode(r.Entries[0], &v)
+	err = s.codec.decode(r.Entries[0], &v)
+	return v, r.Entries[0].Version, err
 }
 
 // Take removes the entry under a key and returns its value, or ErrNotFound.
 func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T, error) {
 	var v T
-	k, err := keyBytes(key)
+	k, err := Key(key)
 	if err != nil {
 		return v, err
 	}
@@ -114,12 +115,13 @@ func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T
 	if err != nil {
 		return v, err
 	}
-	return v, s.codec.decode(r.Entries[0], &v)
+	err = s.codec.decode(r.Entries[0], &v)
+	return v, err
 }
 
 // Delete removes the entry under a key and reports whether there was one.
 func (s *Space[T]) Delete(ctx context.Context, key any) (bool, error) {
-	k, err := keyBytes(key)
+	k, err := Key(key)
 	if err != nil {
 		return false, err
 	}
@@ -176,7 +178,8 @@ func (s *Space[T]) TakeMatch(ctx context.Context, t Template) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, s.codec.decode(space.Entry{Value: es[0].Value, Kind: es[0].Kind}, &v)
+	err = s.codec.decode(space.Entry{Value: es[0].Value, Kind: es[0].Kind}, &v)
+	return v, err
 }
 
 func (s *Space[T]) do(ctx context.Context, op space.Op, options []WriteOption) (space.Result, error) {
@@ -338,8 +341,8 @@ func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partition
 	return nil, nil
 }
 
-// keyBytes returns the key form of a string, []byte or integer.
-func keyBytes(key any) ([]byte, error) {
+// Key returns the key form of a string, []byte or integer.
+func Key(key any) ([]byte, error) {
 	switch k := key.(type) {
 	case string:
 		return []byte(k), nil
@@ -360,5 +363,5 @@ func KeyOf(value []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keyBytes(v)
+	return Key(v)
 }

@@ -230,7 +230,10 @@ func (n *Node) digestViews(ctx context.Context) ([]digestView, error) {
 }
 
 // pumpView shows how far this member's own store has come.
-func (n *Node) pumpView() []map[string]any {
+func (n *Node) pumpView() any {
+	if s, ok := n.cfg.Store.(StoreInspector); ok {
+		return s.Inspect()
+	}
 	views := []map[string]any{}
 	if n.cfg.Store == nil {
 		return views

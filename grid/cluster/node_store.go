@@ -36,6 +36,12 @@ type Store interface {
 	Flush(ctx context.Context) error
 }
 
+// StoreInspector is a Store that tells how it is.
+type StoreInspector interface {
+	// Inspect returns a summary that encodes as JSON. It does not block.
+	Inspect() any
+}
+
 // StoredGrid is what a store knows of the grid that it belongs to. All of it is
 // zero for a new store.
 type StoredGrid struct {

@@ -53,7 +53,7 @@ const (
 )
 
 // toWire turns an error of a Service into the form that crosses a connection.
-func toWire(err error) error {
+func toWire(err error) *wire.Error {
 	var notLeader *NotLeaderError
 	var handler *HandlerError
 	var refused *space.Error
@@ -208,7 +208,7 @@ func appendOutcomes(dst []byte, outs []Outcome) []byte {
 			dst = wire.AppendBytes(dst, outs[i].Reply)
 			continue
 		}
-		e := toWire(outs[i].Err).(*wire.Error)
+		e := toWire(outs[i].Err)
 		dst = append(dst, 1)
 		dst = binary.AppendUvarint(dst, uint64(e.Code))
 		dst = wire.AppendString(dst, e.Message)

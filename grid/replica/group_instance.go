@@ -52,7 +52,7 @@ func (g *Group) openInstance(held uint64) (*instance, error) {
 		g.cfg.Logger.Info("log emptied behind a snapshot", "snapshot", index)
 	}
 	in := &instance{leads: make(chan bool, leadsBuffer), changed: make(chan struct{}, 1), ready: make(chan struct{})}
-	endpoint, err := g.cfg.Transport.Endpoint(EndpointConfig{
+	endpoint, err := g.cfg.Transport.Group(GroupTransportConfig{
 		ID: g.cfg.ID, Self: g.cfg.Self.raftID(),
 		LastIndex:           in.lastIndex,
 		OnSnapshotInstalled: g.snapshotInstalled,

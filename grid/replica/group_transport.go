@@ -9,10 +9,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// groupTransport is the Endpoint as raft sees it: addresses are server ids, and
+// groupTransport is the GroupTransport as raft sees it: addresses are server ids, and
 // replies tell how far the followers are.
 type groupTransport struct {
-	*Endpoint
+	*GroupTransport
 	self raft.ServerAddress
 	// last returns where this replica's log ends; nil until raft has started.
 	last atomic.Pointer[func() uint64]
@@ -33,8 +33,8 @@ var (
 	_ raft.WithClose   = (*groupTransport)(nil)
 )
 
-func newGroupTransport(e *Endpoint, self ServerID) *groupTransport {
-	return &groupTransport{Endpoint: e, self: self.raftAddress(), heard: make(map[raft.ServerID]contact)}
+func newGroupTransport(e *GroupTransport, self ServerID) *groupTransport {
+	return &groupTransport{GroupTransport: e, self: self.raftAddress(), heard: make(map[raft.ServerID]contact)}
 }
 
 // member returns the address of the Transport that holds a replica.
@@ -51,7 +51,7 @@ func (t *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, a
 	if last := t.last.Load(); last != nil {
 		ours = (*last)()
 	}
-	err := t.Endpoint.AppendEntries(id, member(id), args, resp)
+	err := t.GroupTransport.AppendEntries(id, member(id), args, resp)
 	if err == nil && resp.Term <= args.Term {
 		t.mu.Lock()
 		t.heard[id] = contact{at: time.Now(), last: resp.LastLog, lag: ours - min(ours, resp.LastLog)}
@@ -62,27 +62,27 @@ func (t *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, a
 
 // AppendEntriesPipeline returns a pipeline of entries.
 func (t *groupTransport) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.Endpoint.AppendEntriesPipeline(id, member(id))
+	return t.GroupTransport.AppendEntriesPipeline(id, member(id))
 }
 
 // RequestVote asks for a vote.
 func (t *groupTransport) RequestVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return t.Endpoint.RequestVote(id, member(id), args, resp)
+	return t.GroupTransport.RequestVote(id, member(id), args, resp)
 }
 
 // RequestPreVote asks whether a vote would be given.
 func (t *groupTransport) RequestPreVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return t.Endpoint.RequestPreVote(id, member(id), args, resp)
+	return t.GroupTransport.RequestPreVote(id, member(id), args, resp)
 }
 
 // InstallSnapshot streams a snapshot.
 func (t *groupTransport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	return t.Endpoint.InstallSnapshot(id, member(id), args, resp, data)
+	return t.GroupTransport.InstallSnapshot(id, member(id), args, resp, data)
 }
 
 // TimeoutNow tells a follower to stand for election.
 func (t *groupTransport) TimeoutNow(id raft.ServerID, _ raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return t.Endpoint.TimeoutNow(id, member(id), args, resp)
+	return t.GroupTransport.TimeoutNow(id, member(id), args, resp)
 }
 
 // contact returns what was last heard of a follower, if anything.

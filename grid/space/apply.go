@@ -64,7 +64,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
 		p.clock = max(p.clock, now)
-		return p.refuse(err.(*Error).Code)
+		return p.refuse(codeOf(err))
 	}
 	return p.Apply(now, &p.prep.command)
 }
@@ -84,7 +84,7 @@ func (p *Partition) applyOps(c *Command) Reply {
 	if code == OK {
 		p.install()
 	} else {
-		p.prep.discard(failed)
+		p.prep.discard(len(c.Ops), failed)
 	}
 	r := p.reply(code)
 	r.Failed = failed
@@ -161,6 +161,7 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 		e.entry.Deadline = deadline
 	}
 	e.write(o.Kind, o.Value)
+	p.prep.results[i].Version = unnumbered
 	p.prep.made[i] = n
 	return OK
 }
@@ -283,7 +284,7 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 		}
 	}
 	e.write(kind, changed)
-	p.prep.results[i].Count = count
+	p.prep.results[i].Count, p.prep.results[i].Version = count, unnumbered
 	if o.Flags&FlagReturn != 0 {
 		p.prep.results[i].Entries = p.prep.list(e.entry)
 	}
@@ -305,8 +306,9 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	e.entry.Deadline = deadline
+	e.entry.Deadline, e.entry.Version = deadline, unnumbered
 	e.dirty = true
+	p.prep.results[i].Version = unnumbered
 	p.prep.made[i] = n
 	return OK
 }

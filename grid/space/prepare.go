@@ -1,6 +1,8 @@
 package space
 
 import (
+	"bytes"
+
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
 )
 
@@ -24,8 +26,12 @@ type effect struct {
 	exists  bool
 	dirty   bool  // the command wrote, renewed or removed it
 	cause   Cause // of the removal, if it does not exist any more
-	entry   Entry // Version is 0 from the first write of the command until it is installed
+	entry   Entry // Version is unnumbered from the first write of the command until it is installed
 }
+
+// unnumbered stands for the version of an entry that the command has written:
+// the change that makes it has no number before the command is installed.
+const unnumbered Seq = 1 << 63
 
 type effectKey struct {
 	space *entries
@@ -55,7 +61,7 @@ func (e *effect) before() Seq {
 }
 
 func (e *effect) write(kind Kind, value []byte) {
-	e.entry.Kind, e.entry.Value, e.entry.Version = kind, value, 0
+	e.entry.Kind, e.entry.Value, e.entry.Version = kind, value, unnumbered
 	e.exists, e.dirty, e.cause = true, true, NoCause
 }
 
@@ -107,7 +113,7 @@ func (pr *prepared) index(sp *entries, key []byte) int {
 		return -1
 	}
 	for i := range pr.effects {
-		if pr.effects[i].space == sp && string(pr.effects[i].entry.Key) == string(key) {
+		if pr.effects[i].space == sp && bytes.Equal(pr.effects[i].entry.Key, key) {
 			return i
 		}
 	}
@@ -130,31 +136,30 @@ func (pr *prepared) list(e Entry) []Entry { return []Entry{e} }
 // entry that the command itself has written has one version, also where an
 // operation of the command saw it on the way.
 func (pr *prepared) settle() {
-	for i, n := range pr.made {
-		if n < 0 {
-			continue
+	for i := range pr.results {
+		r := &pr.results[i]
+		var made Entry // zero if the command removed it again
+		if n := pr.made[i]; n >= 0 && pr.effects[n].exists {
+			made = pr.effects[n].entry
 		}
-		x := &pr.effects[n]
-		if !x.exists {
-			continue
+		if r.Version == unnumbered {
+			r.Version = made.Version
 		}
-		if pr.results[i].Version == 0 {
-			pr.results[i].Version = x.entry.Version
-		}
-		for j := range pr.results[i].Entries {
-			if e := &pr.results[i].Entries[j]; e.Version == 0 {
-				e.Version, e.Order = x.entry.Version, x.entry.Order
+		for j := range r.Entries {
+			if e := &r.Entries[j]; e.Version == unnumbered {
+				e.Version, e.Order = made.Version, max(made.Order, e.Order)
 			}
 		}
 	}
 }
 
-// discard forgets what an aborted command prepared: its results say only which
-// operation failed and why.
-func (pr *prepared) discard(failed int) {
+// discard forgets what an aborted command of n operations prepared: its results
+// say only which operation failed and why.
+func (pr *prepared) discard(n, failed int) {
 	code := pr.results[failed].Code
-	for i := range pr.results {
-		pr.results[i] = Result{Code: CodeAborted}
+	pr.results = pr.results[:0]
+	for range n {
+		pr.results = append(pr.results, Result{Code: CodeAborted})
 	}
 	pr.results[failed].Code = code
 }

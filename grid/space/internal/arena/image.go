@@ -43,11 +43,11 @@ func (im *Image) Ascend() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		for _, p := range im.pages {
 			for i := range p.len() {
-				v := p.slots[i].Load()
-				if v == 0 {
+				r := p.load(i)
+				if r == 0 {
 					continue
 				}
-				rec, ok := im.dir.record(ref(v))
+				rec, ok := im.dir.record(r)
 				if !ok {
 					panic("arena: an image lacks a slab")
 				}

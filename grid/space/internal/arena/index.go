@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -27,6 +28,9 @@ const (
 	// maxDepth bounds the index directory. Beyond it segments could not split;
 	// 2^28 segments hold two hundred thousand million entries.
 	maxDepth = 28
+
+	// segmentOverhead is a segment without its slots.
+	segmentOverhead = int(unsafe.Sizeof(segment{}))
 )
 
 // index finds records by key. It is an extendible hash table: the upper bits of
@@ -52,8 +56,11 @@ type indexDir struct {
 
 // segment is a small open-addressing table. At least a quarter of its slots has
 // never been used, which ends every search.
+//
+// As in a page, slots are plain words for the writer's reads and for a segment
+// that no reader knows yet; all else goes through sync/atomic.
 type segment struct {
-	slots []atomic.Uint64
+	slots []uint64
 
 	// The writer's.
 	depth int // bits of the hash that all keys here share
@@ -62,7 +69,7 @@ type segment struct {
 }
 
 func newSegment(slots, depth int) *segment {
-	return &segment{slots: make([]atomic.Uint64, slots), depth: depth}
+	return &segment{slots: make([]uint64, slots), depth: depth}
 }
 
 func (d *indexDir) at(h uint64) *atomic.Pointer[segment] {
@@ -91,7 +98,7 @@ search:
 		}
 		g := dir.at(h).Load()
 		for i := g.home(tag); ; i = g.next(i) {
-			v := g.slots[i].Load()
+			v := atomic.LoadUint64(&g.slots[i])
 			if v == 0 {
 				return Record{}, false
 			}
@@ -128,7 +135,7 @@ func (x *index) find(key []byte) place {
 	p.seg = dir.at(p.hash).Load()
 	tag := p.hash & tagMask
 	for i := p.seg.home(tag); ; i = p.seg.next(i) {
-		v := p.seg.slots[i].Load()
+		v := p.seg.slots[i]
 		switch {
 		case v == 0:
 			if p.slot < 0 {
@@ -151,7 +158,7 @@ func (x *index) find(key []byte) place {
 
 // set points the slot of a key that was found to another record.
 func (p *place) set(r ref) {
-	p.seg.slots[p.slot].Store(p.hash&tagMask<<refBits | uint64(r))
+	atomic.StoreUint64(&p.seg.slots[p.slot], p.hash&tagMask<<refBits|uint64(r))
 }
 
 // insert enters a key that was not found.
@@ -161,12 +168,12 @@ func (x *index) insert(p place, r ref) {
 		p.seg = x.dir.Load().at(p.hash).Load()
 		p.slot = p.seg.home(p.hash & tagMask)
 	}
-	for p.seg.slots[p.slot].Load() == 0 && 4*(p.seg.used+1) > 3*len(p.seg.slots) {
+	for p.seg.slots[p.slot] == 0 && 4*(p.seg.used+1) > 3*len(p.seg.slots) {
 		x.makeRoom(p.seg, p.hash)
 		p.seg = x.dir.Load().at(p.hash).Load()
 		p.slot = p.seg.free(p.hash & tagMask)
 	}
-	if p.seg.slots[p.slot].Load() == 0 {
+	if p.seg.slots[p.slot] == 0 {
 		p.seg.used++
 	}
 	p.seg.live++
@@ -178,10 +185,10 @@ func (x *index) insert(p place, r ref) {
 func (x *index) remove(p place) {
 	g := p.seg
 	g.live--
-	g.slots[p.slot].Store(tombstone)
-	if g.slots[g.next(p.slot)].Load() == 0 {
-		for i := p.slot; g.slots[i].Load() == tombstone; i = (i + len(g.slots) - 1) % len(g.slots) {
-			g.slots[i].Store(0)
+	atomic.StoreUint64(&g.slots[p.slot], tombstone)
+	if g.slots[g.next(p.slot)] == 0 {
+		for i := p.slot; g.slots[i] == tombstone; i = (i + len(g.slots) - 1) % len(g.slots) {
+			atomic.StoreUint64(&g.slots[i], 0)
 			g.used--
 		}
 	}
@@ -190,13 +197,31 @@ func (x *index) remove(p place) {
 	}
 }
 
+// clear drops the segments of an index that has become empty, unless there is but
+// one: a queue that runs empty all the time needs that again.
+func (x *index) clear() {
+	if x.dir.Load().depth > 0 {
+		x.dir.Store(nil)
+		x.slots = 0
+	}
+}
+
+// bytes returns what directory and segments take.
+func (x *index) bytes() int {
+	dir := x.dir.Load()
+	if dir == nil {
+		return 0
+	}
+	return 8*x.slots + (8+segmentOverhead)*len(dir.segments)
+}
+
 // move points the slot of a key from one reference to another.
 func (x *index) move(key []byte, from, to ref) {
 	p := place{hash: maphash.Bytes(x.seed, key)}
 	p.seg = x.dir.Load().at(p.hash).Load()
 	want := p.hash&tagMask<<refBits | uint64(from)
 	for i := p.seg.home(p.hash & tagMask); ; i = p.seg.next(i) {
-		switch p.seg.slots[i].Load() {
+		switch p.seg.slots[i] {
 		case want:
 			p.slot = i
 			p.set(to)
@@ -227,7 +252,7 @@ func (x *index) makeRoom(g *segment, h uint64) {
 func (x *index) rebuild(g *segment, n int, h uint64) {
 	to := newSegment(n, g.depth)
 	for i := range g.slots {
-		if v := g.slots[i].Load(); v&refMask != 0 {
+		if v := g.slots[i]; v&refMask != 0 {
 			to.add(v)
 		}
 	}
@@ -245,7 +270,7 @@ func (x *index) split(g *segment, h uint64) {
 	bit := uint64(1) << (63 - g.depth)
 	low, high := newSegment(n, g.depth+1), newSegment(n, g.depth+1)
 	for i := range g.slots {
-		v := g.slots[i].Load()
+		v := g.slots[i]
 		if v&refMask == 0 {
 			continue
 		}
@@ -287,7 +312,7 @@ func (x *index) publish(g *segment, h uint64) {
 
 // add enters a slot value into a segment that nobody else knows yet.
 func (g *segment) add(v uint64) {
-	g.slots[g.free(v>>refBits)].Store(v)
+	g.slots[g.free(v>>refBits)] = v
 	g.live++
 	g.used++
 }
@@ -295,7 +320,7 @@ func (g *segment) add(v uint64) {
 // free returns the slot to put a new tag into.
 func (g *segment) free(tag uint64) int {
 	i := g.home(tag)
-	for g.slots[i].Load()&refMask != 0 {
+	for g.slots[i]&refMask != 0 {
 		i = g.next(i)
 	}
 	return i

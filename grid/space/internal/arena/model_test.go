@@ -324,7 +324,20 @@ func audit(t *Table) error {
 	if err := auditIndex(t); err != nil {
 		return err
 	}
-	return auditPages(t)
+	if err := auditPages(t); err != nil {
+		return err
+	}
+	want := Bytes{
+		Live:    t.slabs.live,
+		Garbage: t.slabs.used - t.slabs.live,
+		Slabs:   t.slabs.capacity,
+		Index:   t.index.bytes(),
+		Pages:   t.pages.bytes,
+	}
+	if got := t.Bytes(); got != want || got.Total() != want.Slabs+want.Index+want.Pages {
+		return fmt.Errorf("sizes %+v, want %+v", got, want)
+	}
+	return nil
 }
 
 func auditSlabs(t *Table) error {
@@ -393,7 +406,7 @@ func auditIndex(t *Table) error {
 	for g := range maps.Keys(segments) {
 		live, used := 0, 0
 		for i := range g.slots {
-			v := g.slots[i].Load()
+			v := g.slots[i]
 			if v != 0 {
 				used++
 			}
@@ -431,6 +444,9 @@ func auditPages(t *Table) error {
 		if len(leaf.pages) == 0 || len(leaf.pages) > maxLeaf {
 			return fmt.Errorf("leaf %d has %d pages", li, len(leaf.pages))
 		}
+		if li > 0 && len(leaf.pages)+len(root.leaves[li-1].Load().pages) <= maxLeaf/2 {
+			return fmt.Errorf("leaves %d and %d should be one", li-1, li)
+		}
 		for pi := range leaf.pages {
 			p := leaf.pages[pi].Load()
 			if p.first != leaf.firsts[pi] || p.first < covered || p.first != block(p.first) {
@@ -442,7 +458,7 @@ func auditPages(t *Table) error {
 					return fmt.Errorf("order %d below %d", p.order(i), covered)
 				}
 				covered = p.order(i)
-				if p.slots[i].Load() != 0 {
+				if p.slots[i] != 0 {
 					live++
 				}
 			}

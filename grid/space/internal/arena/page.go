@@ -3,6 +3,7 @@ package arena
 import (
 	"slices"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -16,6 +17,9 @@ const (
 	maxPairs = 160
 	minDense = blockLen / 4
 	minPairs = 8
+
+	// pageOverhead is a page without its slots and orders, and its place in a leaf.
+	pageOverhead = int(unsafe.Sizeof(page{})) + 16
 )
 
 // page leads from orders to records within a range of orders: from first, which
@@ -24,9 +28,14 @@ const (
 //
 // Readers use orders, slots and count. The writer changes slots and appends pairs
 // in place while no image has the page, and otherwise changes a copy.
+//
+// Slots are plain words, so that the writer reads them, and fills a page that no
+// reader knows yet, at the speed of plain memory. Whatever may run beside another
+// goroutine, stores into a published page and loads by readers, goes through
+// sync/atomic.
 type page struct {
 	first uint64
-	slots []atomic.Uint64 // references; 0 where there is no entry
+	slots []uint64 // references; 0 where there is no entry
 
 	// Of a sparse page: orders[i] belongs to slots[i]; count pairs are in use.
 	orders []uint64
@@ -38,13 +47,13 @@ type page struct {
 }
 
 func newDense(first, cut uint64) *page {
-	return &page{first: first, slots: make([]atomic.Uint64, blockLen), cut: cut}
+	return &page{first: first, slots: make([]uint64, blockLen), cut: cut}
 }
 
 func newSparse(first uint64, pairs int, cut uint64) *page {
 	return &page{
 		first:  first,
-		slots:  make([]atomic.Uint64, pairs),
+		slots:  make([]uint64, pairs),
 		orders: make([]uint64, pairs),
 		cut:    cut,
 	}
@@ -79,13 +88,19 @@ func (p *page) search(o uint64) (int, bool) {
 	return int(o - p.first), true
 }
 
-// at returns the reference of an order, 0 for none.
+// load returns the reference in a slot, for any goroutine.
+func (p *page) load(i int) ref { return ref(atomic.LoadUint64(&p.slots[i])) }
+
+// store sets the reference in a slot of a page that readers may know.
+func (p *page) store(i int, r ref) { atomic.StoreUint64(&p.slots[i], uint64(r)) }
+
+// at returns the reference of an order, 0 for none, for any goroutine.
 func (p *page) at(o uint64) ref {
 	i, ok := p.search(o)
 	if !ok {
 		return 0
 	}
-	return ref(p.slots[i].Load())
+	return p.load(i)
 }
 
 // lastOrder returns the highest order of a sparse page that has pairs.
@@ -97,9 +112,7 @@ func (p *page) copyFor(cut uint64) *page {
 		return p.sparse(p.first, 0, p.len(), cut)
 	}
 	to := newDense(p.first, cut)
-	for i := range p.slots {
-		to.slots[i].Store(p.slots[i].Load())
-	}
+	copy(to.slots, p.slots)
 	to.live = p.live
 	return to
 }
@@ -107,8 +120,8 @@ func (p *page) copyFor(cut uint64) *page {
 // sparse returns a sparse page with exactly the live pairs of slots lo to hi.
 func (p *page) sparse(first uint64, lo, hi int, cut uint64) *page {
 	n := 0
-	for i := lo; i < hi; i++ {
-		if p.slots[i].Load() != 0 {
+	for _, v := range p.slots[lo:hi] {
+		if v != 0 {
 			n++
 		}
 	}
@@ -117,13 +130,18 @@ func (p *page) sparse(first uint64, lo, hi int, cut uint64) *page {
 	return to
 }
 
-// push appends the live pairs of another page's slots lo to hi.
+// push appends the live pairs of another page's slots lo to hi to a page that no
+// reader knows yet.
 func (p *page) push(from *page, lo, hi int) {
+	n := p.live
 	for i := lo; i < hi; i++ {
-		if v := from.slots[i].Load(); v != 0 {
-			p.pushPair(from.order(i), ref(v))
+		if v := from.slots[i]; v != 0 {
+			p.orders[n], p.slots[n] = from.order(i), v
+			n++
 		}
 	}
+	p.live = n
+	p.count.Store(int32(n))
 }
 
 // pushPair appends a pair behind all others. Readers may be at the page: the pair
@@ -131,7 +149,7 @@ func (p *page) push(from *page, lo, hi int) {
 func (p *page) pushPair(o uint64, r ref) {
 	n := int(p.count.Load())
 	p.orders[n] = o
-	p.slots[n].Store(uint64(r))
+	p.store(n, r)
 	p.count.Store(int32(n + 1))
 	p.live++
 }
@@ -140,8 +158,8 @@ func (p *page) pushPair(o uint64, r ref) {
 func (p *page) toDense(first, cut uint64) *page {
 	to := newDense(first, cut)
 	for i := range p.len() {
-		if v := p.slots[i].Load(); v != 0 {
-			to.slots[p.orders[i]-first].Store(v)
+		if v := p.slots[i]; v != 0 {
+			to.slots[p.orders[i]-first] = v
 			to.live++
 		}
 	}

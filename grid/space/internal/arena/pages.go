@@ -20,7 +20,7 @@ const maxLeaf = 128
 type pages struct {
 	root   atomic.Pointer[pageRoot] // nil while nothing was written
 	images uint64                   // cuts made; pages made before the last are theirs too
-	bytes  int                      // of all pages' slots and orders
+	bytes  int                      // of all pages
 }
 
 // pageRoot lists leaves. The first of them begins at order 0.
@@ -97,7 +97,7 @@ func (s *pages) replace(o uint64, r ref) {
 	c := s.root.Load().find(o)
 	p := s.own(&c)
 	i, _ := p.search(o)
-	p.slots[i].Store(uint64(r))
+	p.store(i, r)
 }
 
 // own returns the page at the position for the writer to change: the page, or a
@@ -118,7 +118,8 @@ func (s *pages) put(c *cursor, old, p *page) {
 	c.leaf.pages[c.pi].Store(p)
 }
 
-func (p *page) size() int { return 8*len(p.slots) + 8*len(p.orders) }
+// size returns what the page takes, with its place in a leaf.
+func (p *page) size() int { return pageOverhead + 8*len(p.slots) + 8*len(p.orders) }
 
 // insert enters an order that has no entry. An order that has one is a fault of
 // the caller's.
@@ -150,7 +151,7 @@ func (s *pages) tryInsert(o uint64, r ref) bool {
 		if i, hasSlot = p.search(o); !hasSlot {
 			return false
 		}
-		p.slots[i].Store(uint64(r))
+		p.store(i, r)
 		p.live++
 	case p.len() == maxPairs && p.live == p.len():
 		s.relieve(&c, p, o)
@@ -202,7 +203,7 @@ func (s *pages) remove(o uint64) {
 	c := s.root.Load().find(o)
 	p := s.own(&c)
 	i, _ := p.search(o)
-	p.slots[i].Store(0)
+	p.store(i, 0)
 	p.live--
 	s.settle(p.first)
 }
@@ -290,12 +291,9 @@ func newLeaf(all []*page) *pageLeaf {
 	return leaf
 }
 
-// joinLeaves merges a small leaf with the one before or behind it.
+// joinLeaves merges a leaf with the one before or behind it, if the two fill no
+// more than half a leaf.
 func (s *pages) joinLeaves(c *cursor) {
-	leaf := c.root.leaves[c.li].Load()
-	if len(leaf.pages) >= maxLeaf/4 {
-		return
-	}
 	for _, li := range [2]int{c.li - 1, c.li} {
 		if li < 0 || li+1 >= len(c.root.leaves) {
 			continue

@@ -1,0 +1,428 @@
+package space_test
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/msgp"
+)
+
+// model is the state machine written the obvious way: it carries a command out
+// on a copy of everything and compares the copy with the original afterwards.
+// It decodes every value, scans for every template and keeps no index.
+type model struct {
+	history  space.History
+	seq      space.Seq
+	clock    space.Time
+	epoch    space.Epoch
+	spaces   map[space.ID]*modelSpace
+	answered map[modelCommand]modelAnswer
+}
+
+type modelSpace struct {
+	def       space.Definition
+	entries   map[string]space.Entry
+	nextOrder uint64
+}
+
+type modelCommand struct {
+	session  space.SessionID
+	sequence uint64
+}
+
+type modelAnswer struct {
+	reply   space.Reply
+	attempt uint8
+}
+
+func newModel(h space.History) *model {
+	return &model{history: h, spaces: map[space.ID]*modelSpace{}, answered: map[modelCommand]modelAnswer{}}
+}
+
+func (m *model) copySpaces() map[space.ID]*modelSpace {
+	c := make(map[space.ID]*modelSpace, len(m.spaces))
+	for id, s := range m.spaces {
+		c[id] = &modelSpace{def: s.def, entries: maps.Clone(s.entries), nextOrder: s.nextOrder}
+	}
+	return c
+}
+
+// expire removes what is past its deadline. Each removal is a change of its own;
+// the model does not care in which order several of them happen, so the tests
+// look at the number of the last change only.
+func (m *model) expire() {
+	for _, s := range m.spaces {
+		for k, e := range s.entries {
+			if e.Deadline != space.Never && e.Deadline <= m.clock {
+				delete(s.entries, k)
+				m.seq++
+			}
+		}
+	}
+}
+
+func (m *model) apply(now space.Time, c *space.Command) space.Reply {
+	m.clock = max(m.clock, now)
+	key := modelCommand{c.Session, c.Sequence}
+	if c.Session != 0 {
+		if c.History != m.history {
+			return m.reply(space.CodeHistory)
+		}
+		if a, ok := m.answered[key]; ok && !(a.reply.Code == space.CodeAborted && c.Attempt > a.attempt) {
+			return a.reply
+		}
+		if c.Deadline <= m.clock {
+			return m.reply(space.CodeLate)
+		}
+	}
+	m.expire()
+	r := m.run(c)
+	if c.Session != 0 {
+		m.answered[key] = modelAnswer{r, c.Attempt}
+	}
+	return r
+}
+
+func (m *model) reply(code space.Code) space.Reply {
+	return space.Reply{Code: code, Failed: -1, Clock: m.clock, Seq: m.seq, Epoch: m.epoch}
+}
+
+func (m *model) run(c *space.Command) space.Reply {
+	if c.Ops[0].Code == space.OpTick {
+		return m.reply(space.OK)
+	}
+	before := m.spaces
+	m.spaces = m.copySpaces()
+	var touched []modelKey
+	results := make([]space.Result, len(c.Ops))
+	for i := range c.Ops {
+		keep := m.copySpaces()
+		results[i] = m.op(&c.Ops[i], &touched)
+		if results[i].Code == space.OK {
+			continue
+		}
+		m.spaces = keep
+		if !c.Independent {
+			m.spaces = before
+			for j := range results {
+				if j != i {
+					results[j] = space.Result{Code: space.CodeAborted}
+				}
+			}
+			r := m.reply(space.CodeAborted)
+			r.Failed, r.Results = i, results
+			return r
+		}
+	}
+	m.number(c, before, touched, results)
+	r := m.reply(space.OK)
+	r.Results = results
+	return r
+}
+
+type modelKey struct {
+	space space.ID
+	key   string
+}
+
+// unnumbered marks an entry that the running command has written.
+const unnumbered = space.Seq(1 << 62)
+
+// number gives every entry that differs from before its version, in the order
+// in which the command first touched them, and fills it into the results.
+func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touched []modelKey, results []space.Result) {
+	seen := map[modelKey]bool{}
+	for _, k := range touched {
+		s := m.spaces[k.space]
+		if seen[k] || s == nil {
+			continue
+		}
+		seen[k] = true
+		old, existed := before[k.space].entries[k.key]
+		e, exists := s.entries[k.key]
+		switch {
+		case exists && e.Version == unnumbered:
+			m.seq++
+			e.Version = m.seq
+			if existed {
+				e.Order = old.Order
+			} else {
+				e.Order = s.nextOrder
+				s.nextOrder++
+			}
+			s.entries[k.key] = e
+		case existed && !exists:
+			m.seq++
+		}
+	}
+	for i := range results {
+		m.settle(&c.Ops[i], &results[i])
+	}
+}
+
+// settle fills in the versions that a result could not know when it was made: an
+// entry written by the command has one version, also where an operation of the
+// same command saw it on the way.
+func (m *model) settle(o *space.Op, r *space.Result) {
+	if r.Code != space.OK || m.spaces[o.Space] == nil {
+		return
+	}
+	final, exists := m.spaces[o.Space].entries[string(o.Key)]
+	if r.Version == unnumbered {
+		if r.Version = 0; exists {
+			r.Version = final.Version
+		}
+	}
+	for j := range r.Entries {
+		if e := &r.Entries[j]; e.Version == unnumbered {
+			e.Version = 0
+			if exists && o.Code != space.OpTake {
+				e.Version, e.Order = final.Version, final.Order
+			}
+		}
+	}
+}
+
+func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
+	if o.Code == space.OpRespond {
+		return space.Result{Entries: []space.Entry{{Value: o.Value}}}
+	}
+	s := m.spaces[o.Space]
+	if s == nil {
+		return space.Result{Code: space.CodeNoSpace}
+	}
+	switch o.Code {
+	case space.OpTakeMatch, space.OpReadMatch:
+		return m.match(s, o, touched)
+	case space.OpClear:
+		keys := s.inOrder()
+		keys = keys[:min(len(keys), max(o.Limit, 1))]
+		for _, k := range keys {
+			*touched = append(*touched, modelKey{o.Space, k})
+			delete(s.entries, k)
+		}
+		return space.Result{Count: len(keys)}
+	}
+	key := string(o.Key)
+	if key == "" {
+		return space.Result{Code: space.CodeInvalid}
+	}
+	if len(key) > space.MaxKeyBytes {
+		return space.Result{Code: space.CodeTooLarge}
+	}
+	if o.Code == space.OpWrite && (s.def.Shape == space.ShapeFields && o.Kind != space.KindFields ||
+		s.def.Shape == space.ShapeBytes && o.Kind != space.KindBytes) {
+		return space.Result{Code: space.CodeWrongKind}
+	}
+	e, ok := s.entries[key]
+	conflict := o.Match != 0 && (!ok || e.Version != o.Match)
+	*touched = append(*touched, modelKey{o.Space, key})
+	switch o.Code {
+	case space.OpWrite:
+		return m.write(s, o, e, ok, conflict)
+	case space.OpTake:
+		switch {
+		case !ok:
+			return space.Result{Code: space.CodeNotFound}
+		case conflict:
+			return space.Result{Code: space.CodeConflict}
+		}
+		delete(s.entries, key)
+		if o.Flags&space.FlagReturn != 0 {
+			return space.Result{Entries: []space.Entry{e}}
+		}
+		return space.Result{}
+	case space.OpRenew:
+		switch {
+		case !ok:
+			return space.Result{Code: space.CodeNotFound}
+		case conflict:
+			return space.Result{Code: space.CodeConflict}
+		}
+		e.Deadline, e.Version = m.deadline(s, o), unnumbered
+		s.entries[key] = e
+		return space.Result{Version: unnumbered}
+	case space.OpCheck:
+		if o.Match == 0 && ok || conflict {
+			return space.Result{Code: space.CodeConflict}
+		}
+		return space.Result{Version: e.Version}
+	case space.OpRead:
+		if !ok {
+			return space.Result{Code: space.CodeNotFound}
+		}
+		return space.Result{Version: e.Version, Entries: []space.Entry{e}}
+	case space.OpChange:
+		return m.change(s, o, e, ok, conflict)
+	}
+	return space.Result{Code: space.CodeInvalid}
+}
+
+func (m *model) deadline(s *modelSpace, o *space.Op) space.Time {
+	lease := o.Lease
+	if lease == 0 {
+		lease = s.def.Lease
+	}
+	if lease <= 0 {
+		return space.Never
+	}
+	return m.clock + space.Time(lease)
+}
+
+func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
+	switch {
+	case o.Mode == space.ModeInsert && ok:
+		return space.Result{Code: space.CodeExists}
+	case o.Mode == space.ModeUpdate && !ok:
+		return space.Result{Code: space.CodeNotFound}
+	case conflict:
+		return space.Result{Code: space.CodeConflict}
+	}
+	r := space.Result{Version: unnumbered}
+	if ok && o.Flags&space.FlagReturn != 0 {
+		r.Entries = []space.Entry{e}
+	}
+	n := space.Entry{Key: o.Key, Value: o.Value, Kind: o.Kind, Version: unnumbered, Order: e.Order, Deadline: m.deadline(s, o)}
+	if ok && o.Flags&space.FlagKeepLease != 0 {
+		n.Deadline = e.Deadline
+	}
+	s.entries[string(o.Key)] = n
+	return r
+}
+
+// change covers the mutations that the generator draws: integers and whole
+// fields.
+func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
+	switch {
+	case !ok && o.Flags&space.FlagCreate == 0:
+		return space.Result{Code: space.CodeNotFound}
+	case conflict:
+		return space.Result{Code: space.CodeConflict}
+	}
+	if !ok {
+		e = space.Entry{Key: o.Key, Kind: o.Kind, Deadline: m.deadline(s, o)}
+	}
+	if s.def.Shape == space.ShapeFields && e.Kind != space.KindFields || s.def.Shape == space.ShapeBytes && e.Kind != space.KindBytes {
+		return space.Result{Code: space.CodeWrongKind}
+	}
+	r := space.Result{Version: unnumbered}
+	for _, mu := range o.Mutations {
+		if e.Kind == space.KindBytes {
+			if mu.Field != "" {
+				return space.Result{Code: space.CodeWrongKind}
+			}
+			if mu.Code != space.MutAdd {
+				return space.Result{Code: space.CodeInvalid}
+			}
+			n := 0
+			if len(e.Value) > 0 {
+				var err error
+				if n, err = strconv.Atoi(string(e.Value)); err != nil || strconv.Itoa(n) != string(e.Value) {
+					return space.Result{Code: space.CodeWrongKind}
+				}
+			}
+			e.Value = []byte(strconv.Itoa(n + int(decode(mu.Arg).(int64))))
+			continue
+		}
+		if mu.Field == "" {
+			return space.Result{Code: space.CodeInvalid}
+		}
+		fields := map[string]any{}
+		if len(e.Value) > 0 {
+			fields = decode(e.Value).(map[string]any)
+		}
+		old, present := fields[mu.Field]
+		switch mu.Code {
+		case space.MutSet:
+			fields[mu.Field] = decode(mu.Arg)
+		case space.MutUnset:
+			delete(fields, mu.Field)
+		case space.MutAdd:
+			n, isInt := old.(int64)
+			if present && !isInt {
+				return space.Result{Code: space.CodeWrongKind}
+			}
+			fields[mu.Field] = n + decode(mu.Arg).(int64)
+		}
+		if _, now := fields[mu.Field]; now != present {
+			r.Count++
+		}
+		e.Value = encode(fields)
+	}
+	e.Version = unnumbered
+	s.entries[string(o.Key)] = e
+	if o.Flags&space.FlagReturn != 0 {
+		r.Entries = []space.Entry{e}
+	}
+	return r
+}
+
+func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Result {
+	var tmpl map[string]any
+	if len(o.Template) > 0 {
+		tmpl = decode(o.Template).(map[string]any)
+	}
+	var r space.Result
+	for _, k := range s.inOrder() {
+		if len(r.Entries) == max(o.Limit, 1) {
+			break
+		}
+		e := s.entries[k]
+		if !fits(tmpl, e) {
+			continue
+		}
+		r.Entries = append(r.Entries, e)
+	}
+	if len(r.Entries) == 0 {
+		return space.Result{Code: space.CodeNotFound}
+	}
+	if o.Code == space.OpTakeMatch {
+		for _, e := range r.Entries {
+			*touched = append(*touched, modelKey{o.Space, string(e.Key)})
+			delete(s.entries, string(e.Key))
+		}
+	}
+	return r
+}
+
+func fits(tmpl map[string]any, e space.Entry) bool {
+	if len(tmpl) == 0 {
+		return true
+	}
+	if e.Kind != space.KindFields {
+		return false
+	}
+	fields := decode(e.Value).(map[string]any)
+	for k, v := range tmpl {
+		if got, ok := fields[k]; !ok || !reflect.DeepEqual(got, v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *modelSpace) inOrder() []string {
+	return slices.SortedFunc(maps.Keys(s.entries), func(a, b string) int {
+		return cmp.Compare(s.entries[a].Order, s.entries[b].Order)
+	})
+}
+
+func decode(b []byte) any {
+	v, err := msgp.Decode(b)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func encode(v any) []byte {
+	b, err := msgp.AppendValue(nil, v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
