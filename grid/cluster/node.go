@@ -279,6 +279,14 @@ func (n *Node) Close() error {
 
 // handOver makes other members lead what this one leads, where they can.
 func (n *Node) handOver() {
+	if n.gossip != nil {
+		// So that nobody hands back what this member hands over.
+		meta := n.describe()
+		meta.Flags |= FlagDraining
+		if err := n.gossip.UpdateMeta(meta); err != nil {
+			n.log.Debug("others do not hear that this member goes", "err", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, handOver)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -122,6 +122,11 @@ func (g *rig) eventually(what string, cond func() bool) {
 			for _, name := range sortedKeys(g.nodes) {
 				b, err := g.nodes[name].Inspect(context.Background(), "status")
 				g.t.Logf("%s: %s %v", name, b, err)
+				for _, gr := range g.nodes[name].control.State().Groups {
+					if h := g.nodes[name].held(gr.ID); h != nil {
+						g.t.Logf("  group %d: table %v, members %v", gr.ID, gr.Replicas, h.group.Status().Members)
+					}
+				}
 			}
 			g.t.Fatalf("after a minute still not: %s", what)
 		}

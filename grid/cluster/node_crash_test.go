@@ -20,6 +20,7 @@ type increments struct {
 	g       *rig
 	id      space.ID
 	stop    chan struct{}
+	once    sync.Once
 	wg      sync.WaitGroup
 	ok      atomic.Int64
 	unknown atomic.Int64
@@ -120,7 +121,7 @@ func TestCrashedMembersComeBackWithoutLoss(t *testing.T) {
 }
 
 func (c *increments) close() {
-	close(c.stop)
+	c.once.Do(func() { close(c.stop) })
 	c.wg.Wait()
 }
 
