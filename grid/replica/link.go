@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -145,31 +146,16 @@ func (l *link) dial() (*wire.Conn, error) {
 	return conn, nil
 }
 
-// watch returns when the connection has ended. It ends it itself when a ping
-// is not answered in time: a host that has vanished sends no reset, and a
-// stalled stream recovers far more slowly than a new one.
+// watch returns when the connection has ended. It ends it itself when the member
+// has fallen silent: a stalled stream recovers far more slowly than a new one.
+// On a bulk link a ping waits behind the entries before it, so there it has more
+// time.
 func (l *link) watch(conn *wire.Conn) {
 	timeout := l.t.cfg.RPCTimeout
-	tick := time.NewTicker(timeout / 2)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if conn.Quiet() < timeout/2 {
-				continue
-			}
-			ctx, cancel := context.WithTimeout(l.t.ctx, timeout)
-			err := conn.Ping(ctx)
-			cancel()
-			if err == nil {
-				continue
-			}
-		case <-conn.Done():
-		case <-l.t.ctx.Done():
-		}
-		break
+	if l.purpose == wire.PurposeBulk {
+		timeout = l.t.cfg.TransferStall
 	}
-	cause := conn.Err()
+	cause := conn.Watch(l.t.ctx, timeout)
 	conn.Close()
 	l.mu.Lock()
 	closed := l.mu.closed
@@ -177,8 +163,22 @@ func (l *link) watch(conn *wire.Conn) {
 		l.mu.conn = nil
 	}
 	l.mu.Unlock()
+	if errors.Is(cause, wire.ErrSilent) {
+		l.t.silent(l.member)
+	}
 	if !closed {
 		l.t.observe(l.member, LinkBroken, cause)
+	}
+}
+
+// dropSilent ends the connection if it has been silent too, so that the next
+// request dials instead of waiting for a stalled stream to recover.
+func (l *link) dropSilent() {
+	l.mu.Lock()
+	conn := l.mu.conn
+	l.mu.Unlock()
+	if conn != nil && conn.Quiet() >= l.t.cfg.RPCTimeout {
+		conn.Close()
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 func TestHeartbeatsDoNotForgeEntries(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		wrap     func(*replica.Endpoint) raft.Transport
+		wrap     func(*replica.GroupTransport) raft.Transport
 		diverges bool
 	}{
 		{"answered beside the main loop", answerHeartbeatsEarly, true},
@@ -38,7 +38,7 @@ func TestHeartbeatsDoNotForgeEntries(t *testing.T) {
 	}
 }
 
-func deposeByHeartbeat(t *testing.T, wrap func(*replica.Endpoint) raft.Transport, diverges bool) {
+func deposeByHeartbeat(t *testing.T, wrap func(*replica.GroupTransport) raft.Transport, diverges bool) {
 	net := wire.NewNetwork()
 	a, b, c := newHost(t, net, "a", nil), newHost(t, net, "b", nil), newHost(t, net, "c", nil)
 
@@ -47,21 +47,24 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.Endpoint) raft.Transport
 	patient := settings(a.id())
 	patient.HeartbeatTimeout, patient.ElectionTimeout, patient.LeaderLeaseTimeout = time.Minute, time.Minute, time.Minute
 	old := a.startWith(1, patient, wrap, a, b, c)
-	others := []*node{b.start(1, a, b, c), c.start(1, a, b, c)}
+	others := []*instance{b.start(1, a, b, c), c.start(1, a, b, c)}
 
 	first := others[leaderOf(t, others)]
 	apply(t, first, "one")
 	if err := first.raft.LeadershipTransferToServer(a.id(), a.name).Error(); err != nil {
 		t.Fatal(err)
 	}
-	if leaderOf(t, []*node{old}) != 0 {
+	if leaderOf(t, []*instance{old}) != 0 {
 		t.Fatal("the transfer failed")
 	}
+	// All logs are equal here, so the next index is the same everywhere.
+	apply(t, old, "two")
+	agree(t, "one two", old, others[0], others[1])
 	net.Cut("a", "b")
 	net.Cut("a", "c")
 	next := leaderOf(t, others)
 	leader, leaderHost := others[next], []*host{b, c}[next]
-	apply(t, leader, "two")
+	apply(t, leader, "three")
 	term := leader.raft.CurrentTerm()
 	if old.raft.State() != raft.Leader || old.raft.CurrentTerm() >= term {
 		t.Fatalf("the old leader noticed: %v in term %d", old.raft.State(), old.raft.CurrentTerm())
@@ -69,7 +72,7 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.Endpoint) raft.Transport
 
 	// The new leader's heartbeat gets through, by way of a host that still
 	// reaches a; then a is asked to log a command.
-	relay, err := newHost(t, net, "relay", nil).transport.Endpoint(replica.EndpointConfig{ID: 1, Self: leaderHost.id()})
+	relay, err := newHost(t, net, "relay", nil).transport.Group(replica.GroupTransportConfig{ID: 1, Self: leaderHost.id()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,19 +91,19 @@ func deposeByHeartbeat(t *testing.T, wrap func(*replica.Endpoint) raft.Transport
 	net.Heal("a", "b")
 	net.Heal("a", "c")
 	time.Sleep(5 * time.Second)
-	apply(t, leader, "three")
+	apply(t, leader, "four")
 	time.Sleep(5 * time.Second)
 	if got := forked(old, leader); got != diverges {
 		t.Errorf("logs with one index and term and two contents: %v, want %v", got, diverges)
 	}
 	if !diverges {
-		agree(t, "one two three", old, others[0], others[1])
+		agree(t, "one two three four", old, others[0], others[1])
 	}
 }
 
 // forked tells whether two logs hold different entries under one index and
 // term.
-func forked(a, b *node) bool {
+func forked(a, b *instance) bool {
 	last, _ := a.logs.LastIndex()
 	for i := uint64(1); i <= last; i++ {
 		x, y := a.logs.entry(i), b.logs.entry(i)
@@ -114,7 +117,7 @@ func forked(a, b *node) bool {
 // earlyTransport answers heartbeats as soon as they arrive, as transports with
 // raft's short cut do.
 type earlyTransport struct {
-	*replica.Endpoint
+	*replica.GroupTransport
 	rpcs    chan raft.RPC
 	handler atomic.Pointer[func(raft.RPC)]
 	stop    chan struct{}
@@ -122,8 +125,8 @@ type earlyTransport struct {
 	wg      sync.WaitGroup
 }
 
-func answerHeartbeatsEarly(g *replica.Endpoint) raft.Transport {
-	e := &earlyTransport{Endpoint: g, rpcs: make(chan raft.RPC), stop: make(chan struct{})}
+func answerHeartbeatsEarly(g *replica.GroupTransport) raft.Transport {
+	e := &earlyTransport{GroupTransport: g, rpcs: make(chan raft.RPC), stop: make(chan struct{})}
 	e.wg.Go(func() {
 		for {
 			select {
@@ -156,5 +159,5 @@ func (e *earlyTransport) SetHeartbeatHandler(handler func(raft.RPC)) { e.handler
 func (e *earlyTransport) Close() error {
 	e.once.Do(func() { close(e.stop) })
 	e.wg.Wait()
-	return e.Endpoint.Close()
+	return e.GroupTransport.Close()
 }

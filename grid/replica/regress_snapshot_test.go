@@ -40,7 +40,7 @@ func TestFollowerGoesOnAfterASnapshot(t *testing.T) {
 				a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)
 				f := divergedFollower(t, b, configuration(a, b), c.restarts)
 				defer f.stop()
-				leader, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
+				leader, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -56,7 +56,7 @@ func TestFollowerGoesOnAfterASnapshot(t *testing.T) {
 					t.Errorf("restart asked for: %v, want %v", asked, c.asked)
 				}
 				if want := fmt.Sprintf("state@%d next", c.snapshot); c.continues {
-					agree(t, want, &node{fsm: f.fsm})
+					agree(t, want, &instance{fsm: f.fsm})
 				}
 			})
 		})
@@ -64,7 +64,7 @@ func TestFollowerGoesOnAfterASnapshot(t *testing.T) {
 }
 
 // sendSnapshot installs a snapshot of term 2 that ends at index.
-func sendSnapshot(t *testing.T, leader *replica.Endpoint, a, b *host, index uint64) {
+func sendSnapshot(t *testing.T, leader *replica.GroupTransport, a, b *host, index uint64) {
 	t.Helper()
 	state := fmt.Sprintf("state@%d", index)
 	var resp raft.InstallSnapshotResponse
@@ -80,7 +80,7 @@ func sendSnapshot(t *testing.T, leader *replica.Endpoint, a, b *host, index uint
 
 // offerEntries sends the entry that follows the snapshot, as a leader would:
 // again and again. It returns whether raft took it, and how often it did not.
-func offerEntries(t *testing.T, leader *replica.Endpoint, a, b *host, index uint64) (accepted bool, rejections int) {
+func offerEntries(t *testing.T, leader *replica.GroupTransport, a, b *host, index uint64) (accepted bool, rejections int) {
 	t.Helper()
 	for range 50 {
 		var resp raft.AppendEntriesResponse
@@ -100,10 +100,6 @@ func offerEntries(t *testing.T, leader *replica.Endpoint, a, b *host, index uint
 		time.Sleep(100 * time.Millisecond)
 	}
 	return false, rejections
-}
-
-func leaderHeader(a *host) raft.RPCHeader {
-	return raft.RPCHeader{ProtocolVersion: 3, ID: []byte(a.id()), Addr: []byte(a.name)}
 }
 
 // follower is the owner of a replica that does what OnSnapshotInstalled asks.
@@ -148,7 +144,7 @@ func divergedFollower(t *testing.T, h *host, members raft.Configuration, restart
 
 // open starts a raft instance over what the last one has left.
 func (f *follower) open(restarts bool) {
-	cfg := replica.EndpointConfig{ID: 1, Self: f.host.id()}
+	cfg := replica.GroupTransportConfig{ID: 1, Self: f.host.id()}
 	if restarts {
 		cfg.LastIndex = func() uint64 {
 			f.mu.Lock()
@@ -157,7 +153,7 @@ func (f *follower) open(restarts bool) {
 		}
 		cfg.OnSnapshotInstalled = f.installed
 	}
-	group, err := f.host.transport.Endpoint(cfg)
+	group, err := f.host.transport.Group(cfg)
 	if err != nil {
 		f.t.Error(err)
 		return

@@ -16,14 +16,15 @@ import (
 
 const (
 	defaultHeartbeatTimeout = 500 * time.Millisecond
-	defaultSnapshotStall    = 5 * time.Second
+	defaultTransferStall    = 5 * time.Second
 
-	// maxPeers bounds the members that one Transport keeps links to. Members
+	// maxMembers bounds the members that one Transport keeps links to. Members
 	// that are gone for good are dropped with Forget.
-	maxPeers = 1024
+	maxMembers = 1024
 )
 
-// ErrTransportClosed is returned by calls on a closed Transport or Endpoint.
+// ErrTransportClosed is returned by calls on a closed Transport or
+// GroupTransport.
 var ErrTransportClosed = errors.New("replica: transport closed")
 
 // LinkEvent is what a Transport observes about another member. It is a hint:
@@ -82,7 +83,7 @@ type TransportConfig struct {
 	// OnLink is told about connections and dials. It is called from the
 	// transport's goroutines, one call at a time per connection, and must not
 	// block. nil ignores.
-	OnLink func(peer raft.ServerAddress, event LinkEvent)
+	OnLink func(member raft.ServerAddress, event LinkEvent)
 
 	// HeartbeatTimeout is the groups' own setting, from which the timeouts
 	// below are derived. Default 500 ms.
@@ -93,13 +94,15 @@ type TransportConfig struct {
 	// log entry must cross the slowest link and reach the disk within it.
 	// Default HeartbeatTimeout / 2.
 	StaleAfter time.Duration
-	// RPCTimeout bounds a dial and every other request. A link on which
+	// RPCTimeout bounds a dial and every other request. A control link on which
 	// nothing, not even a ping, is answered for as long is given up. Default
 	// 2 × HeartbeatTimeout.
 	RPCTimeout time.Duration
-	// SnapshotStall is how long a snapshot transfer may make no progress in
-	// either direction. Its length as a whole has no bound. Default 5 s.
-	SnapshotStall time.Duration
+	// TransferStall is how long data may be under way without any sign of
+	// progress: a bulk link that answers nothing, or a snapshot that moves in
+	// neither direction, is given up. A snapshot as a whole has no bound.
+	// Default 5 s.
+	TransferStall time.Duration
 	// MaxFrame bounds a frame, in bytes. Default wire.DefaultMaxFrame.
 	MaxFrame int
 	// Log receives one line per link that comes or goes; nil discards them.
@@ -117,7 +120,7 @@ func (c *TransportConfig) validate() error {
 	setDefault(&c.HeartbeatTimeout, defaultHeartbeatTimeout)
 	setDefault(&c.StaleAfter, c.HeartbeatTimeout/2)
 	setDefault(&c.RPCTimeout, 2*c.HeartbeatTimeout)
-	setDefault(&c.SnapshotStall, defaultSnapshotStall)
+	setDefault(&c.TransferStall, defaultTransferStall)
 	setDefault(&c.MaxFrame, wire.DefaultMaxFrame)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -158,14 +161,14 @@ type Transport struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		groups  map[uint32]*Endpoint
-		peers   map[raft.ServerAddress]*peer // at most maxPeers
+		groups  map[uint32]*GroupTransport
+		links   map[raft.ServerAddress]*memberLinks // at most maxMembers
 		serving map[net.Conn]struct{}
 	}
 }
 
-// peer is what the Transport keeps per member it talks to.
-type peer struct{ control, bulk *link }
+// memberLinks are the ways to one member.
+type memberLinks struct{ control, bulk *link }
 
 // OpenTransport starts a Transport on cfg.Mux. The caller closes it.
 func OpenTransport(cfg TransportConfig) (*Transport, error) {
@@ -174,8 +177,8 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 	}
 	t := &Transport{cfg: cfg}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.mu.groups = make(map[uint32]*Endpoint)
-	t.mu.peers = make(map[raft.ServerAddress]*peer)
+	t.mu.groups = make(map[uint32]*GroupTransport)
+	t.mu.links = make(map[raft.ServerAddress]*memberLinks)
 	t.mu.serving = make(map[net.Conn]struct{})
 	cfg.Mux.Handle(wire.PurposeControl, t.served(t.serveLink))
 	cfg.Mux.Handle(wire.PurposeBulk, t.served(t.serveLink))
@@ -187,8 +190,8 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 // to it opens new ones.
 func (t *Transport) Forget(member raft.ServerAddress) {
 	t.mu.Lock()
-	p := t.mu.peers[member]
-	delete(t.mu.peers, member)
+	p := t.mu.links[member]
+	delete(t.mu.links, member)
 	t.mu.Unlock()
 	if p != nil {
 		p.control.close()
@@ -196,8 +199,8 @@ func (t *Transport) Forget(member raft.ServerAddress) {
 	}
 }
 
-// Close closes every Endpoint, link and connection, and waits for all goroutines.
-// The Mux stays open. Closing twice is harmless.
+// Close closes every GroupTransport, link and connection, and waits for all
+// goroutines. The Mux stays open. Closing twice is harmless.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	first := !t.mu.closed
@@ -228,18 +231,29 @@ func (t *Transport) link(member raft.ServerAddress, purpose wire.Purpose) (*link
 	if t.mu.closed {
 		return nil, ErrTransportClosed
 	}
-	p := t.mu.peers[member]
+	p := t.mu.links[member]
 	if p == nil {
-		if len(t.mu.peers) >= maxPeers {
-			return nil, fmt.Errorf("replica: links to %d members are open; forget the ones that are gone", maxPeers)
+		if len(t.mu.links) >= maxMembers {
+			return nil, fmt.Errorf("replica: links to %d members are open; forget the ones that are gone", maxMembers)
 		}
-		p = &peer{control: newLink(t, member, wire.PurposeControl), bulk: newLink(t, member, wire.PurposeBulk)}
-		t.mu.peers[member] = p
+		p = &memberLinks{control: newLink(t, member, wire.PurposeControl), bulk: newLink(t, member, wire.PurposeBulk)}
+		t.mu.links[member] = p
 	}
 	if purpose == wire.PurposeBulk {
 		return p.bulk, nil
 	}
 	return p.control, nil
+}
+
+// silent is told when a member has left a ping unanswered. Its bulk link gets
+// more time by itself, but not when the control link has failed as well.
+func (t *Transport) silent(member raft.ServerAddress) {
+	t.mu.Lock()
+	p := t.mu.links[member]
+	t.mu.Unlock()
+	if p != nil {
+		p.bulk.dropSilent()
+	}
 }
 
 // start runs f on a goroutine that Close waits for, unless already closed.
@@ -254,19 +268,19 @@ func (t *Transport) start(f func()) bool {
 }
 
 // group returns the group registered under id, or nil.
-func (t *Transport) group(id uint32) *Endpoint {
+func (t *Transport) group(id uint32) *GroupTransport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mu.groups[id]
 }
 
 // observe reports a link event, except while closing.
-func (t *Transport) observe(peer raft.ServerAddress, event LinkEvent, err error) {
+func (t *Transport) observe(member raft.ServerAddress, event LinkEvent, err error) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	t.cfg.Log.Debug("replica: link", "member", string(peer), "event", event.String(), "err", err)
+	t.cfg.Log.Debug("replica: link", "member", string(member), "event", event.String(), "err", err)
 	if t.cfg.OnLink != nil {
-		t.cfg.OnLink(peer, event)
+		t.cfg.OnLink(member, event)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/spacegrid/spacegrid/internal/wire"
 )
 
-// EndpointConfig configures one group's share of a Transport.
-type EndpointConfig struct {
+// GroupTransportConfig configures one group's share of a Transport.
+type GroupTransportConfig struct {
 	// ID names the group; every member uses the same one.
 	ID uint32
 	// Self is this replica's server id, member and incarnation. Requests for
@@ -28,10 +28,10 @@ type EndpointConfig struct {
 	// OnSnapshotInstalled is told after raft has installed a snapshot that
 	// ends at snapIndex over a log that ended at lastBefore. If
 	// RestartAfterSnapshot says so, the owner must then shut this raft
-	// instance down and start another; from here on this Endpoint refuses
-	// everything with ErrGroupRestarting. It is called from a goroutine that
-	// Close waits for, so it must hand the work on and return. nil means that
-	// nobody restarts, and nothing is refused.
+	// instance down and start another; from here on this GroupTransport
+	// refuses everything with ErrGroupRestarting. It is called from one of the
+	// transport's goroutines, so it must hand the work on and return. nil means
+	// that nobody restarts, and nothing is refused.
 	OnSnapshotInstalled func(lastBefore, snapIndex uint64)
 }
 
@@ -44,11 +44,11 @@ type EndpointConfig struct {
 // the snapshot.
 func RestartAfterSnapshot(lastBefore, snapIndex uint64) bool { return lastBefore >= snapIndex }
 
-// Endpoint is one group's raft.Transport. Raft closes it when it shuts down;
-// another one can then be made for the same group.
-type Endpoint struct {
+// GroupTransport is one group's raft.Transport. Raft closes it when it shuts
+// down; another one can then be made for the same group.
+type GroupTransport struct {
 	t   *Transport
-	cfg EndpointConfig
+	cfg GroupTransportConfig
 
 	ctx      context.Context // ends with Close or the Transport's
 	cancel   context.CancelFunc
@@ -62,21 +62,21 @@ type Endpoint struct {
 }
 
 var (
-	_ raft.Transport   = (*Endpoint)(nil)
-	_ raft.WithPreVote = (*Endpoint)(nil)
-	_ raft.WithClose   = (*Endpoint)(nil)
+	_ raft.Transport   = (*GroupTransport)(nil)
+	_ raft.WithPreVote = (*GroupTransport)(nil)
+	_ raft.WithClose   = (*GroupTransport)(nil)
 )
 
-// Endpoint registers a group and starts delivering its requests. It fails when the
+// Group registers a group and starts delivering its requests. It fails when the
 // group is registered already.
-func (t *Transport) Endpoint(cfg EndpointConfig) (*Endpoint, error) {
+func (t *Transport) Group(cfg GroupTransportConfig) (*GroupTransport, error) {
 	if cfg.Self == "" || len(cfg.Self) > maxName {
 		return nil, fmt.Errorf("replica: group %d: server id of %d bytes, want 1 to %d", cfg.ID, len(cfg.Self), maxName)
 	}
 	if cfg.OnSnapshotInstalled != nil && cfg.LastIndex == nil {
 		return nil, fmt.Errorf("replica: group %d: OnSnapshotInstalled needs LastIndex", cfg.ID)
 	}
-	g := &Endpoint{
+	g := &GroupTransport{
 		t: t, cfg: cfg,
 		consumer: make(chan raft.RPC),
 		queue:    make(chan *delivery, maxQueued),
@@ -100,7 +100,7 @@ func (t *Transport) Endpoint(cfg EndpointConfig) (*Endpoint, error) {
 // Close stops delivery, fails requests in progress and waits for the group's
 // goroutines. Raft calls it at the end of Shutdown; calling it before makes
 // Shutdown quick. Closing twice is harmless.
-func (g *Endpoint) Close() error {
+func (g *GroupTransport) Close() error {
 	g.t.mu.Lock()
 	if g.t.mu.groups[g.cfg.ID] == g {
 		delete(g.t.mu.groups, g.cfg.ID)
@@ -110,32 +110,34 @@ func (g *Endpoint) Close() error {
 	return nil
 }
 
-// stop is Close for an Endpoint that is no longer registered.
-func (g *Endpoint) stop() {
+// stop is Close for a GroupTransport that is no longer registered.
+func (g *GroupTransport) stop() {
 	g.cancel()
 	g.wg.Wait()
 }
 
 // Consumer returns the channel of requests for raft.
-func (g *Endpoint) Consumer() <-chan raft.RPC { return g.consumer }
+func (g *GroupTransport) Consumer() <-chan raft.RPC { return g.consumer }
 
 // LocalAddr returns the member's id, which is an address to every Transport.
-func (g *Endpoint) LocalAddr() raft.ServerAddress { return g.t.cfg.Self }
+func (g *GroupTransport) LocalAddr() raft.ServerAddress { return g.t.cfg.Self }
 
 // EncodePeer returns the address as bytes.
-func (g *Endpoint) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte { return []byte(addr) }
+func (g *GroupTransport) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
+	return []byte(addr)
+}
 
 // DecodePeer reverses EncodePeer.
-func (g *Endpoint) DecodePeer(b []byte) raft.ServerAddress { return raft.ServerAddress(b) }
+func (g *GroupTransport) DecodePeer(b []byte) raft.ServerAddress { return raft.ServerAddress(b) }
 
 // SetHeartbeatHandler does nothing: heartbeats go through Consumer. See
 // Transport for why.
-func (g *Endpoint) SetHeartbeatHandler(func(raft.RPC)) {}
+func (g *GroupTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // AppendEntries sends entries, or a heartbeat, and waits for the reply. It may
 // shorten args.Entries to what fits one frame; raft goes on after the last
 // entry that args then holds.
-func (g *Endpoint) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (g *GroupTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	ctx, cancel := context.WithTimeout(g.ctx, g.t.cfg.StaleAfter)
 	defer cancel()
 	call, err := g.startAppend(ctx, id, target, args)
@@ -146,23 +148,23 @@ func (g *Endpoint) AppendEntries(id raft.ServerID, target raft.ServerAddress, ar
 }
 
 // RequestVote asks for a vote.
-func (g *Endpoint) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (g *GroupTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return call(g, id, target, kindRequestVote, args, appendRequestVote, parseRequestVoteResponse, resp)
 }
 
 // RequestPreVote asks whether a vote would be given.
-func (g *Endpoint) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (g *GroupTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	return call(g, id, target, kindRequestPreVote, args, appendRequestPreVote, parseRequestPreVoteResponse, resp)
 }
 
 // TimeoutNow tells a follower to stand for election.
-func (g *Endpoint) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+func (g *GroupTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	return call(g, id, target, kindTimeoutNow, args, appendTimeoutNow, parseTimeoutNowResponse, resp)
 }
 
 // call makes one request on the control link and overwrites resp with the
 // reply.
-func call[Q, R any](g *Endpoint, id raft.ServerID, target raft.ServerAddress, kind uint8, args *Q,
+func call[Q, R any](g *GroupTransport, id raft.ServerID, target raft.ServerAddress, kind uint8, args *Q,
 	encode func([]byte, *Q) []byte, parse func(*wire.Parser) R, resp *R) error {
 	ctx, cancel := context.WithTimeout(g.ctx, g.t.cfg.RPCTimeout)
 	defer cancel()
@@ -208,7 +210,7 @@ type appendCall struct {
 
 // startAppend sends an AppendEntries: a heartbeat on the control link, anything
 // else on the bulk link, where order is kept.
-func (g *Endpoint) startAppend(ctx context.Context, id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest) (*appendCall, error) {
+func (g *GroupTransport) startAppend(ctx context.Context, id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest) (*appendCall, error) {
 	started := time.Now()
 	purpose := wire.PurposeBulk
 	if isHeartbeat(args) {

@@ -17,7 +17,7 @@ import (
 func TestAgeOfAReplyIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := wire.NewNetwork()
-		open := func(name string) (*Transport, *Endpoint) {
+		open := func(name string) (*Transport, *GroupTransport) {
 			l, err := n.Listen(name)
 			if err != nil {
 				t.Fatal(err)
@@ -34,7 +34,7 @@ func TestAgeOfAReplyIsMeasured(t *testing.T) {
 				tr.Close()
 				m.Close()
 			})
-			g, err := tr.Endpoint(EndpointConfig{ID: 1, Self: raft.ServerID(name)})
+			g, err := tr.Group(GroupTransportConfig{ID: 1, Self: raft.ServerID(name)})
 			if err != nil {
 				t.Fatal(err)
 			}

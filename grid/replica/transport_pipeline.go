@@ -20,7 +20,7 @@ const pipelineDepth = 2
 // and raft learns of it from its next AppendEntries, at the latest when the
 // commit timeout makes it send one.
 type pipeline struct {
-	g      *Endpoint
+	g      *GroupTransport
 	id     raft.ServerID
 	target raft.ServerAddress
 
@@ -33,7 +33,7 @@ type pipeline struct {
 }
 
 // AppendEntriesPipeline starts a pipeline. Raft closes it.
-func (g *Endpoint) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+func (g *GroupTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
 	if g.ctx.Err() != nil {
 		return nil, ErrTransportClosed
 	}
@@ -49,7 +49,7 @@ func (g *Endpoint) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 }
 
 // AppendEntries sends one more request, and waits while pipelineDepth are
-// unanswered. Like Endpoint.AppendEntries it may shorten args.Entries.
+// unanswered. Like GroupTransport.AppendEntries it may shorten args.Entries.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	select {
 	case p.slots <- struct{}{}:

@@ -19,11 +19,11 @@ func piped(t *testing.T) (*wire.Network, raft.AppendPipeline, <-chan raft.RPC) {
 	t.Helper()
 	n := wire.NewNetwork()
 	a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-	from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
+	from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := b.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: b.id()})
+	to, err := b.transport.Group(replica.GroupTransportConfig{ID: 1, Self: b.id()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,9 +146,9 @@ func TestClosingAPipelineEndsItsRequests(t *testing.T) {
 // until they get through, and the leader stays the leader.
 func TestSlowLinksGetSmallerRequests(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		n, hosts, nodes := three(t)
-		leader := leaderOf(t, nodes)
-		term := nodes[leader].raft.CurrentTerm()
+		n, hosts, instances := three(t)
+		leader := leaderOf(t, instances)
+		term := instances[leader].raft.CurrentTerm()
 		for _, h := range hosts {
 			n.Rate(string(hosts[leader].name), string(h.name), 1<<20)
 		}
@@ -157,7 +157,7 @@ func TestSlowLinksGetSmallerRequests(t *testing.T) {
 		want := ""
 		for i := range 64 {
 			command := fmt.Sprintf("%d:%065536d", i, i)
-			futures = append(futures, nodes[leader].raft.Apply([]byte(command), time.Minute))
+			futures = append(futures, instances[leader].raft.Apply([]byte(command), time.Minute))
 			want += " " + command
 		}
 		for i, f := range futures {
@@ -165,8 +165,8 @@ func TestSlowLinksGetSmallerRequests(t *testing.T) {
 				t.Fatalf("command %d: %v", i, err)
 			}
 		}
-		agree(t, want[1:], nodes...)
-		if got := nodes[leader].raft.CurrentTerm(); got != term {
+		agree(t, want[1:], instances...)
+		if got := instances[leader].raft.CurrentTerm(); got != term {
 			t.Errorf("term went from %d to %d", term, got)
 		}
 		t.Logf("4 MiB at 1 MiB/s took %v", time.Since(began))

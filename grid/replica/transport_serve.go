@@ -92,7 +92,7 @@ func (t *Transport) serveLink(nc net.Conn) {
 	}
 }
 
-// handle answers or queues one request. An error ends the connection: the peer
+// handle answers or queues one request. An error ends the connection: the asker
 // has broken the protocol, or does not read its replies.
 func (a *asker) handle(f wire.Frame) error {
 	p := wire.NewParser(f.Body)
@@ -146,7 +146,7 @@ func parseCommand(kind uint8, p *wire.Parser) any {
 	return nil
 }
 
-// respond sends raft's answer. When the peer does not read its replies they
+// respond sends raft's answer. When the member does not read its replies they
 // are lost with its connection, and it asks again.
 func respond(w *wire.Writer, id uint64, r raft.RPCResponse) {
 	err := r.Error
@@ -173,7 +173,7 @@ func respond(w *wire.Writer, id uint64, r raft.RPCResponse) {
 }
 
 // addressed finds the group that a request is meant for.
-func (t *Transport) addressed(group uint32, target raft.ServerID) (*Endpoint, error) {
+func (t *Transport) addressed(group uint32, target raft.ServerID) (*GroupTransport, error) {
 	g := t.group(group)
 	switch {
 	case g == nil:
@@ -185,7 +185,7 @@ func (t *Transport) addressed(group uint32, target raft.ServerID) (*Endpoint, er
 }
 
 // enqueue hands a request to the group, or refuses it.
-func (g *Endpoint) enqueue(d *delivery) {
+func (g *GroupTransport) enqueue(d *delivery) {
 	if g.ctx.Err() != nil {
 		d.refuse(ErrNoGroup)
 		return
@@ -202,7 +202,7 @@ func (g *Endpoint) enqueue(d *delivery) {
 }
 
 // deliver offers the queued requests to raft, one after the other.
-func (g *Endpoint) deliver() {
+func (g *GroupTransport) deliver() {
 	defer g.refuseQueued()
 	defer close(g.taken)
 	for {
@@ -216,7 +216,7 @@ func (g *Endpoint) deliver() {
 }
 
 // refuseQueued empties the queue of a closed group.
-func (g *Endpoint) refuseQueued() {
+func (g *GroupTransport) refuseQueued() {
 	for {
 		select {
 		case d := <-g.queue:
@@ -228,7 +228,7 @@ func (g *Endpoint) refuseQueued() {
 }
 
 // offer gives raft a request, unless it is too late to.
-func (g *Endpoint) offer(d *delivery) {
+func (g *GroupTransport) offer(d *delivery) {
 	if g.halted.Load() {
 		d.refuse(ErrGroupRestarting)
 		return
@@ -244,7 +244,7 @@ func (g *Endpoint) offer(d *delivery) {
 }
 
 // hand waits until raft takes a request.
-func (g *Endpoint) hand(d *delivery) error {
+func (g *GroupTransport) hand(d *delivery) error {
 	rpc := raft.RPC{Command: d.cmd, Reader: d.reader, RespChan: d.answers}
 	select {
 	case g.consumer <- rpc: // raft is idle: no timer needed
@@ -266,7 +266,7 @@ func (g *Endpoint) hand(d *delivery) error {
 // answer sends raft's answers back, until deliver has ended. Raft answers in
 // the order in which it takes requests, so waiting for the oldest delays none
 // of the others.
-func (g *Endpoint) answer() {
+func (g *GroupTransport) answer() {
 	for d := range g.taken {
 		select {
 		case r := <-d.answers:

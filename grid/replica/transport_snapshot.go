@@ -36,7 +36,7 @@ const snapshotChunk = 64 << 10
 
 // InstallSnapshot streams args.Size bytes from data to a follower and waits
 // for its answer. It blocks for as long as there is progress.
-func (g *Endpoint) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (g *GroupTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	nc, err := g.t.openSnapshot(g.ctx, target)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (g *Endpoint) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, 
 	stop := context.AfterFunc(g.ctx, func() { nc.Close() })
 	defer stop()
 
-	stalled := &stallConn{Conn: nc, timeout: g.t.cfg.SnapshotStall}
+	stalled := &stallConn{Conn: nc, timeout: g.t.cfg.TransferStall}
 	request := wire.AppendFrame(nil, kindInstallSnapshot, 1, func(dst []byte) []byte {
 		return appendInstallSnapshot(appendAddress(dst, g.cfg.ID, id), args)
 	})
@@ -102,7 +102,7 @@ func awaitAnswer(frames *wire.FrameReader, accepted bool) ([]byte, error) {
 
 // serveSnapshot receives one snapshot and gives it to raft.
 func (t *Transport) serveSnapshot(nc net.Conn) {
-	stalled := &stallConn{Conn: nc, timeout: t.cfg.SnapshotStall}
+	stalled := &stallConn{Conn: nc, timeout: t.cfg.TransferStall}
 	frames := wire.NewFrameReader(stalled, t.cfg.MaxFrame)
 	f, err := frames.Next()
 	if err != nil {
@@ -143,7 +143,7 @@ func (t *Transport) receiveSnapshot(f wire.Frame, frames *wire.FrameReader, w io
 
 // install queues a snapshot for raft and waits for the answer, calling alive
 // every so often.
-func (g *Endpoint) install(req *raft.InstallSnapshotRequest, data io.Reader, alive func()) raft.RPCResponse {
+func (g *GroupTransport) install(req *raft.InstallSnapshotRequest, data io.Reader, alive func()) raft.RPCResponse {
 	reader := &snapshotReader{data: io.LimitReader(data, req.Size), lastIndex: g.cfg.LastIndex}
 	answer := make(chan raft.RPCResponse, 1)
 	settled := make(chan struct{})
@@ -152,9 +152,9 @@ func (g *Endpoint) install(req *raft.InstallSnapshotRequest, data io.Reader, ali
 		cmd: req, reader: reader, settled: settled,
 		answers: make(chan raft.RPCResponse, 1),
 		respond: func(r raft.RPCResponse) { answer <- r },
-		by:      time.Now().Add(g.t.cfg.SnapshotStall),
+		by:      time.Now().Add(g.t.cfg.TransferStall),
 	})
-	tick := time.NewTicker(g.t.cfg.SnapshotStall / 4)
+	tick := time.NewTicker(g.t.cfg.TransferStall / 4)
 	defer tick.Stop()
 	for {
 		select {
@@ -170,7 +170,7 @@ func (g *Endpoint) install(req *raft.InstallSnapshotRequest, data io.Reader, ali
 }
 
 // installed tells the owner, and halts the group if it has to be restarted.
-func (g *Endpoint) installed(lastBefore, snapIndex uint64) {
+func (g *GroupTransport) installed(lastBefore, snapIndex uint64) {
 	if g.cfg.OnSnapshotInstalled == nil {
 		return
 	}

@@ -67,15 +67,15 @@ func TestClusterOverTCP(t *testing.T) {
 	for _, m := range members {
 		voters.Servers = append(voters.Servers, raft.Server{ID: raft.ServerID(m.name), Address: m.name})
 	}
-	var nodes []*node
+	var instances []*instance
 	for _, m := range members {
-		g, err := m.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: raft.ServerID(m.name)})
+		g, err := m.transport.Group(replica.GroupTransportConfig{ID: 1, Self: raft.ServerID(m.name)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		cfg := settings(raft.ServerID(m.name))
 		cfg.Logger = hclog.NewNullLogger()
-		n := &node{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
+		n := &instance{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
 		stable, snaps := raft.NewInmemStore(), raft.NewInmemSnapshotStore()
 		if err := raft.BootstrapCluster(cfg, n.logs, stable, snaps, g, voters); err != nil {
 			t.Fatal(err)
@@ -83,12 +83,12 @@ func TestClusterOverTCP(t *testing.T) {
 		if n.raft, err = raft.NewRaft(cfg, n.fsm, n.logs, stable, snaps, g); err != nil {
 			t.Fatal(err)
 		}
-		nodes = append(nodes, n)
+		instances = append(instances, n)
 	}
-	leader := leaderOf(t, nodes)
-	apply(t, nodes[leader], "one")
-	agree(t, "one", nodes...)
-	for _, n := range nodes {
+	leader := leaderOf(t, instances)
+	apply(t, instances[leader], "one")
+	agree(t, "one", instances...)
+	for _, n := range instances {
 		if err := n.raft.Shutdown().Error(); err != nil {
 			t.Error(err)
 		}
@@ -108,11 +108,11 @@ func BenchmarkAppendEntries(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			members := realMembers(b, "a", "b")
-			from, err := members[0].transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "a"})
+			from, err := members[0].transport.Group(replica.GroupTransportConfig{ID: 1, Self: "a"})
 			if err != nil {
 				b.Fatal(err)
 			}
-			to, err := members[1].transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "b"})
+			to, err := members[1].transport.Group(replica.GroupTransportConfig{ID: 1, Self: "b"})
 			if err != nil {
 				b.Fatal(err)
 			}

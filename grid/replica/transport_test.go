@@ -5,301 +5,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	"go.uber.org/goleak"
 
 	"github.com/spacegrid/spacegrid/grid/replica"
 	"github.com/spacegrid/spacegrid/internal/wire"
 )
 
-// host is one member of a simulated cluster: a listener, a Transport and the
-// raft instances of its groups.
-type host struct {
-	t         *testing.T
-	net       *wire.Network
-	name      raft.ServerAddress
-	mux       *wire.Mux
-	transport *replica.Transport
-
-	mu       sync.Mutex
-	replicas map[uint32]*node
-	events   map[raft.ServerAddress][]replica.LinkEvent
-}
-
-// node is one raft instance with what outlives it.
-type node struct {
-	raft  *raft.Raft
-	group *replica.Endpoint
-	fsm   *journal
-	logs  *monotonicStore
-}
-
-// id is the server id of a host's first incarnation.
-func (h *host) id() raft.ServerID { return raft.ServerID(h.name + "#1") }
-
-// newHost starts a member. Its timeouts follow from 500 ms heartbeats unless
-// adjust changes them.
-func newHost(t *testing.T, n *wire.Network, name string, adjust func(*replica.TransportConfig)) *host {
-	t.Helper()
-	l, err := n.Listen(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &host{
-		t: t, net: n, name: raft.ServerAddress(name), mux: wire.NewMux(l, wire.MuxConfig{}),
-		replicas: make(map[uint32]*node), events: make(map[raft.ServerAddress][]replica.LinkEvent),
-	}
-	cfg := replica.TransportConfig{
-		Self: h.name, Mux: h.mux, Dial: n.Dialer(name),
-		Resolve: func(a raft.ServerAddress) (string, error) { return string(a), nil },
-		Confirm: h.confirm,
-		OnLink: func(peer raft.ServerAddress, e replica.LinkEvent) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.events[peer] = append(h.events[peer], e)
-		},
-	}
-	if adjust != nil {
-		adjust(&cfg)
-	}
-	if h.transport, err = replica.OpenTransport(cfg); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(h.stop)
-	return h
-}
-
-// stop shuts a member down in the order its owner would.
-func (h *host) stop() {
-	h.mu.Lock()
-	replicas := h.replicas
-	h.replicas = nil
-	h.mu.Unlock()
-	for _, r := range replicas {
-		if err := r.raft.Shutdown().Error(); err != nil {
-			h.t.Error(err)
-		}
-	}
-	h.transport.Close()
-	h.mux.Close()
-}
-
-// confirm answers for the groups of this host from raft's own current term.
-func (h *host) confirm(group uint32, term uint64) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.replicas[group]
-	return r != nil && r.raft.CurrentTerm() == term
-}
-
-// seen returns the link events about a peer so far.
-func (h *host) seen(peer raft.ServerAddress) []replica.LinkEvent {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]replica.LinkEvent(nil), h.events[peer]...)
-}
-
-// settings are raft's for one instance.
-func settings(id raft.ServerID) *raft.Config {
-	cfg := raft.DefaultConfig()
-	cfg.LocalID = id
-	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 500*time.Millisecond, 500*time.Millisecond, 250*time.Millisecond
-	cfg.Logger = hclog.NewNullLogger()
-	cfg.NoLegacyTelemetry = true
-	return cfg
-}
-
-// start makes a replica of a group with the given voters and runs it.
-func (h *host) start(group uint32, voters ...*host) *node {
-	return h.startWith(group, settings(h.id()), nil, voters...)
-}
-
-// startWith is start with raft's settings and, if wrap is set, another
-// raft.Transport around the group.
-func (h *host) startWith(group uint32, cfg *raft.Config, wrap func(*replica.Endpoint) raft.Transport, voters ...*host) *node {
-	h.t.Helper()
-	n := &node{fsm: &journal{}, logs: &monotonicStore{InmemStore: raft.NewInmemStore()}}
-	var err error
-	if n.group, err = h.transport.Endpoint(replica.EndpointConfig{ID: group, Self: cfg.LocalID}); err != nil {
-		h.t.Fatal(err)
-	}
-	trans := raft.Transport(n.group)
-	if wrap != nil {
-		trans = wrap(n.group)
-	}
-	stable, snaps := raft.NewInmemStore(), raft.NewInmemSnapshotStore()
-	if len(voters) > 0 {
-		if err := raft.BootstrapCluster(cfg, n.logs, stable, snaps, trans, configuration(voters...)); err != nil {
-			h.t.Fatal(err)
-		}
-	}
-	if n.raft, err = raft.NewRaft(cfg, n.fsm, n.logs, stable, snaps, trans); err != nil {
-		h.t.Fatal(err)
-	}
-	h.mu.Lock()
-	h.replicas[group] = n
-	h.mu.Unlock()
-	return n
-}
-
-// configuration makes every host a voter.
-func configuration(voters ...*host) (c raft.Configuration) {
-	for _, h := range voters {
-		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: h.id(), Address: h.name})
-	}
-	return c
-}
-
-// monotonicStore is a log store that raft empties when it installs a snapshot.
-type monotonicStore struct{ *raft.InmemStore }
-
-func (*monotonicStore) IsMonotonic() bool { return true }
-
-// entry returns the log entry at index, or nil.
-func (s *monotonicStore) entry(index uint64) *raft.Log {
-	l := new(raft.Log)
-	if s.GetLog(index, l) != nil {
-		return nil
-	}
-	return l
-}
-
-// journal is a state machine that keeps what it has applied.
-type journal struct {
-	mu      sync.Mutex
-	applied [][]byte
-}
-
-func (j *journal) Apply(l *raft.Log) any {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.applied = append(j.applied, l.Data)
-	return nil
-}
-
-func (j *journal) Snapshot() (raft.FSMSnapshot, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return frozen(bytes.Join(j.applied, []byte("\n"))), nil
-}
-
-func (j *journal) Restore(r io.ReadCloser) error {
-	all, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.applied = bytes.Split(all, []byte("\n"))
-	return nil
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return string(bytes.Join(j.applied, []byte(" ")))
-}
-
-type frozen []byte
-
-func (f frozen) Persist(sink raft.SnapshotSink) error {
-	if _, err := sink.Write(f); err != nil {
-		sink.Cancel()
-		return err
-	}
-	return sink.Close()
-}
-
-func (frozen) Release() {}
-
-// simulate runs f in a bubble of its own time and checks that it leaves no
-// goroutine behind.
-func simulate(t *testing.T, f func(t *testing.T)) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	synctest.Test(t, f)
-}
-
-// three starts a cluster of three members with one group on all of them.
-func three(t *testing.T) (*wire.Network, []*host, []*node) {
-	n := wire.NewNetwork()
-	hosts := []*host{newHost(t, n, "a", nil), newHost(t, n, "b", nil), newHost(t, n, "c", nil)}
-	var nodes []*node
-	for _, h := range hosts {
-		nodes = append(nodes, h.start(1, hosts...))
-	}
-	return n, hosts, nodes
-}
-
-// leaderOf waits until one of the nodes leads, and returns its index.
-func leaderOf(t *testing.T, nodes []*node) int {
-	t.Helper()
-	for range 200 {
-		for i, n := range nodes {
-			if n != nil && n.raft.State() == raft.Leader && n.raft.VerifyLeader().Error() == nil {
-				return i
-			}
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("no leader after 20 s")
-	return -1
-}
-
-// agree waits until every journal reads as want.
-func agree(t *testing.T, want string, nodes ...*node) {
-	t.Helper()
-	for range 100 {
-		same := true
-		for _, n := range nodes {
-			same = same && n.fsm.String() == want
-		}
-		if same {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	for i, n := range nodes {
-		t.Errorf("node %d applied %q, want %q", i, n.fsm, want)
-	}
-}
-
-func apply(t *testing.T, n *node, command string) {
-	t.Helper()
-	if err := n.raft.Apply([]byte(command), time.Second).Error(); err != nil {
-		t.Fatalf("apply %q: %v", command, err)
-	}
-}
-
 // Three members elect a leader and replicate. When the leader is cut off the
 // others elect another, and after healing everybody holds the same commands.
 func TestElectionAndReplicationSurviveACut(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		net, hosts, nodes := three(t)
-		old := leaderOf(t, nodes)
-		apply(t, nodes[old], "one")
-		agree(t, "one", nodes...)
+		net, hosts, instances := three(t)
+		old := leaderOf(t, instances)
+		apply(t, instances[old], "one")
+		agree(t, "one", instances...)
 
 		b, c := (old+1)%3, (old+2)%3
 		net.Cut(string(hosts[old].name), string(hosts[b].name))
 		net.Cut(string(hosts[old].name), string(hosts[c].name))
-		rest := []*node{nodes[b], nodes[c]}
+		rest := []*instance{instances[b], instances[c]}
 		apply(t, rest[leaderOf(t, rest)], "two")
 		agree(t, "one two", rest...)
-		if nodes[old].raft.State() == raft.Leader {
+		if instances[old].raft.State() == raft.Leader {
 			t.Error("the leader that was cut off still leads")
 		}
 
 		net.Heal(string(hosts[old].name), string(hosts[b].name))
 		net.Heal(string(hosts[old].name), string(hosts[c].name))
-		apply(t, nodes[leaderOf(t, nodes)], "three")
-		agree(t, "one two three", nodes...)
+		apply(t, instances[leaderOf(t, instances)], "three")
+		agree(t, "one two three", instances...)
 	})
 }
 
@@ -308,34 +47,34 @@ func TestElectionAndReplicationSurviveACut(t *testing.T) {
 // was.
 func TestOneWayLinks(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		net, hosts, nodes := three(t)
-		old := leaderOf(t, nodes)
+		net, hosts, instances := three(t)
+		old := leaderOf(t, instances)
 		b, c := (old+1)%3, (old+2)%3
 		net.CutOneWay(string(hosts[b].name), string(hosts[old].name))
 		net.CutOneWay(string(hosts[c].name), string(hosts[old].name))
 		time.Sleep(3 * time.Second)
-		if nodes[old].raft.State() == raft.Leader {
+		if instances[old].raft.State() == raft.Leader {
 			t.Error("a leader that hears nobody still leads")
 		}
-		rest := []*node{nodes[b], nodes[c]}
+		rest := []*instance{instances[b], instances[c]}
 		apply(t, rest[leaderOf(t, rest)], "one")
 		net.Heal(string(hosts[b].name), string(hosts[old].name))
 		net.Heal(string(hosts[c].name), string(hosts[old].name))
-		leader := leaderOf(t, nodes)
-		apply(t, nodes[leader], "two")
-		agree(t, "one two", nodes...)
+		leader := leaderOf(t, instances)
+		apply(t, instances[leader], "two")
+		agree(t, "one two", instances...)
 
 		mute := (leader + 1) % 3
-		term := nodes[leader].raft.CurrentTerm()
+		term := instances[leader].raft.CurrentTerm()
 		net.CutOneWay(string(hosts[mute].name), string(hosts[leader].name))
 		net.CutOneWay(string(hosts[mute].name), string(hosts[(leader+2)%3].name))
 		time.Sleep(10 * time.Second)
 		net.Heal(string(hosts[mute].name), string(hosts[leader].name))
 		net.Heal(string(hosts[mute].name), string(hosts[(leader+2)%3].name))
 		time.Sleep(5 * time.Second)
-		apply(t, nodes[leader], "three")
-		agree(t, "one two three", nodes...)
-		if got := nodes[leader].raft.CurrentTerm(); got != term {
+		apply(t, instances[leader], "three")
+		agree(t, "one two three", instances...)
+		if got := instances[leader].raft.CurrentTerm(); got != term {
 			t.Errorf("term went from %d to %d because of a mute follower", term, got)
 		}
 	})
@@ -344,9 +83,9 @@ func TestOneWayLinks(t *testing.T) {
 // Resets of every connection cost neither the leadership nor a command.
 func TestResetsDoNotChangeTheLeader(t *testing.T) {
 	simulate(t, func(t *testing.T) {
-		net, hosts, nodes := three(t)
-		leader := leaderOf(t, nodes)
-		term := nodes[leader].raft.CurrentTerm()
+		net, hosts, instances := three(t)
+		leader := leaderOf(t, instances)
+		term := instances[leader].raft.CurrentTerm()
 		want := ""
 		for i := range 20 {
 			for _, h := range hosts {
@@ -355,11 +94,11 @@ func TestResetsDoNotChangeTheLeader(t *testing.T) {
 				}
 			}
 			time.Sleep(50 * time.Millisecond)
-			apply(t, nodes[leader], fmt.Sprint(i))
+			apply(t, instances[leader], fmt.Sprint(i))
 			want += " " + fmt.Sprint(i)
 		}
-		agree(t, want[1:], nodes...)
-		if got := nodes[leader].raft.CurrentTerm(); got != term {
+		agree(t, want[1:], instances...)
+		if got := instances[leader].raft.CurrentTerm(); got != term {
 			t.Errorf("term went from %d to %d", term, got)
 		}
 	})
@@ -372,13 +111,13 @@ func TestGroupsShareConnections(t *testing.T) {
 		n := wire.NewNetwork()
 		hosts := []*host{newHost(t, n, "a", nil), newHost(t, n, "b", nil), newHost(t, n, "c", nil)}
 		for g := range uint32(8) {
-			var nodes []*node
+			var instances []*instance
 			for _, h := range hosts {
-				nodes = append(nodes, h.start(g, hosts...))
+				instances = append(instances, h.start(g, hosts...))
 			}
-			leader := leaderOf(t, nodes)
-			apply(t, nodes[leader], "x")
-			agree(t, "x", nodes...)
+			leader := leaderOf(t, instances)
+			apply(t, instances[leader], "x")
+			agree(t, "x", instances...)
 		}
 		if got := n.Connections("a", "b"); got > 4 {
 			t.Errorf("%d connections between two members", got)
@@ -392,11 +131,11 @@ func TestWrongIncarnationIsNeverDelivered(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "a#1"})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: "a#1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		to, err := b.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: "b#2"})
+		to, err := b.transport.Group(replica.GroupTransportConfig{ID: 1, Self: "b#2"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -460,10 +199,10 @@ func TestSnapshotDoesNotDelayHeartbeats(t *testing.T) {
 		for i := range big {
 			big[i] = byte(i >> 12)
 		}
-		var from [2]*replica.Endpoint
+		var from [2]*replica.GroupTransport
 		for g := range uint32(2) {
 			var err error
-			if from[g], err = a.transport.Endpoint(replica.EndpointConfig{ID: g, Self: a.id()}); err != nil {
+			if from[g], err = a.transport.Group(replica.GroupTransportConfig{ID: g, Self: a.id()}); err != nil {
 				t.Fatal(err)
 			}
 			b.start(g, a, b)
@@ -472,7 +211,7 @@ func TestSnapshotDoesNotDelayHeartbeats(t *testing.T) {
 		var resp raft.InstallSnapshotResponse
 		go func() {
 			sent <- from[0].InstallSnapshot(b.id(), "b", &raft.InstallSnapshotRequest{
-				RPCHeader:       raft.RPCHeader{ProtocolVersion: 3, ID: []byte(a.id()), Addr: []byte("a")},
+				RPCHeader:       leaderHeader(a),
 				SnapshotVersion: 1, Term: 9, LastLogIndex: 100, LastLogTerm: 9, Size: int64(len(big)),
 				Configuration: raft.EncodeConfiguration(configuration(a, b)), ConfigurationIndex: 1,
 			}, &resp, bytes.NewReader(big))
@@ -480,7 +219,7 @@ func TestSnapshotDoesNotDelayHeartbeats(t *testing.T) {
 		beats, slowest, began := 0, time.Duration(0), time.Now()
 		for len(sent) == 0 {
 			start := time.Now()
-			beat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(a.id()), Addr: []byte("a")}, Term: 9}
+			beat := &raft.AppendEntriesRequest{RPCHeader: leaderHeader(a), Term: 9}
 			var ok raft.AppendEntriesResponse
 			if err := from[1].AppendEntries(b.id(), "b", beat, &ok); err != nil || !ok.Success {
 				t.Fatalf("heartbeat: %+v, %v", ok, err)
@@ -501,21 +240,101 @@ func TestSnapshotDoesNotDelayHeartbeats(t *testing.T) {
 	})
 }
 
+// A follower that takes longer to restore a snapshot than a transfer may stall
+// shows that it is alive, and the leader waits for it.
+func TestSlowRestoreIsWaitedFor(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		n := wire.NewNetwork()
+		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.start(1, a, b).fsm.restoring = time.Minute
+		began := time.Now()
+		sendSnapshot(t, from, a, b, 100)
+		if took := time.Since(began); took < time.Minute {
+			t.Errorf("answered after %v", took)
+		}
+	})
+}
+
+// A snapshot that stops moving is given up on both sides.
+func TestStalledSnapshotIsGivenUp(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		n := wire.NewNetwork()
+		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		follower := b.start(1, a, b)
+		time.AfterFunc(time.Second, func() { n.CutOneWay("a", "b") })
+		n.Rate("a", "b", 1<<20)
+		began := time.Now()
+		err = from.InstallSnapshot(b.id(), b.name, &raft.InstallSnapshotRequest{
+			RPCHeader: leaderHeader(a), SnapshotVersion: 1, Term: 2, LastLogIndex: 9, LastLogTerm: 2, Size: 10 << 20,
+			Configuration: raft.EncodeConfiguration(configuration(a, b)), ConfigurationIndex: 1,
+		}, &raft.InstallSnapshotResponse{}, bytes.NewReader(make([]byte, 10<<20)))
+		if took := time.Since(began); err == nil || took > 10*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+		time.Sleep(10 * time.Second)
+		n.Heal("a", "b")
+		n.Rate("a", "b", 0)
+		sendSnapshot(t, from, a, b, 100)
+		if got := follower.raft.LastIndex(); got != 100 {
+			t.Errorf("the follower's raft is at %d", got)
+		}
+	})
+}
+
+// Heartbeats do not wait behind log entries: while a request with a megabyte of
+// them crawls over the link, heartbeats are answered at once.
+func TestEntriesDoNotDelayHeartbeats(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		n := wire.NewNetwork()
+		a, b := newHost(t, n, "a", func(c *replica.TransportConfig) { c.StaleAfter = time.Minute }), newHost(t, n, "b", nil)
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.start(1, a, b)
+		n.Rate("a", "b", 300<<10)
+		crawled := make(chan error, 1)
+		go func() {
+			crawled <- from.AppendEntries(b.id(), b.name, &raft.AppendEntriesRequest{
+				RPCHeader: leaderHeader(a), Term: 2, PrevLogEntry: 1, PrevLogTerm: 1,
+				Entries: []*raft.Log{{Index: 2, Term: 2, Data: make([]byte, 1<<20)}},
+			}, &raft.AppendEntriesResponse{})
+		}()
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := from.AppendEntries(b.id(), b.name, &raft.AppendEntriesRequest{RPCHeader: leaderHeader(a), Term: 2}, &raft.AppendEntriesResponse{}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 10*time.Millisecond || len(crawled) > 0 {
+			t.Errorf("the heartbeat took %v", took)
+		}
+		if err := <-crawled; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A reply to AppendEntries that is older than the bound is an error, although
 // it arrived: raft would take it for fresh contact.
 func TestStaleRepliesAreErrors(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
 		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
-		from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.start(1, a, b)
 		ask := func() error {
-			return from.AppendEntries(b.id(), "b", &raft.AppendEntriesRequest{
-				RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(a.id()), Addr: []byte("a")}, Term: 9,
-			}, &raft.AppendEntriesResponse{})
+			return from.AppendEntries(b.id(), "b", &raft.AppendEntriesRequest{RPCHeader: leaderHeader(a), Term: 9}, &raft.AppendEntriesResponse{})
 		}
 		if err := ask(); err != nil {
 			t.Fatal(err)
@@ -539,7 +358,7 @@ func TestConfirmComparesTerms(t *testing.T) {
 		var items []replica.ConfirmItem
 		var want []bool
 		for g := range uint32(3) {
-			leaderOf(t, []*node{b.start(g, b)})
+			leaderOf(t, []*instance{b.start(g, b)})
 			term := b.replicas[g].raft.CurrentTerm()
 			items = append(items, replica.ConfirmItem{Group: g, Target: b.id(), Term: term}, replica.ConfirmItem{Group: g, Target: b.id(), Term: term + 1})
 			want = append(want, true, false)
@@ -610,16 +429,42 @@ func TestLinkEvents(t *testing.T) {
 	})
 }
 
+// A member that answers nothing loses both its links within two seconds: a
+// stalled stream may take long to recover, a new one does not.
+func TestSilenceEndsBothLinks(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		n := wire.NewNetwork()
+		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.start(1, a, b)
+		for _, index := range []uint64{0, 1} { // a heartbeat, and not
+			req := &raft.AppendEntriesRequest{RPCHeader: leaderHeader(a), Term: 2, PrevLogEntry: index, PrevLogTerm: index}
+			if err := from.AppendEntries(b.id(), b.name, req, &raft.AppendEntriesResponse{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.CutOneWay("b", "a")
+		time.Sleep(2 * time.Second)
+		want := []replica.LinkEvent{replica.LinkUp, replica.LinkUp, replica.LinkBroken, replica.LinkBroken}
+		if got := a.seen("b"); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("seen %v, want %v", got, want)
+		}
+	})
+}
+
 // Close ends requests that wait for an answer that will never come.
 func TestCloseEndsWaitingRequests(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		n := wire.NewNetwork()
-		a, b := newHost(t, n, "a", func(c *replica.TransportConfig) { c.RPCTimeout = time.Hour; c.SnapshotStall = time.Hour }), newHost(t, n, "b", nil)
-		from, err := a.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: a.id()})
+		a, b := newHost(t, n, "a", func(c *replica.TransportConfig) { c.RPCTimeout = time.Hour; c.TransferStall = time.Hour }), newHost(t, n, "b", nil)
+		from, err := a.transport.Group(replica.GroupTransportConfig{ID: 1, Self: a.id()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.transport.Endpoint(replica.EndpointConfig{ID: 1, Self: b.id()}); err != nil {
+		if _, err := b.transport.Group(replica.GroupTransportConfig{ID: 1, Self: b.id()}); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

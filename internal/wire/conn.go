@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -34,16 +33,9 @@ const (
 	streamFlag uint8 = 0x80
 )
 
-const (
-	// defaultMaxCalls bounds the requests in flight on one connection; callers
-	// beyond it wait. Servers take as many (see ServerConfig.MaxConcurrent).
-	defaultMaxCalls = 1024
-
-	// streamWindow is how many items of a stream may be on their way or unread
-	// at the client. It bounds what a slow reader makes its connection hold and
-	// keeps one stream from delaying the others. Both ends know it.
-	streamWindow = 32
-)
+// defaultMaxCalls bounds the requests in flight on one connection; callers
+// beyond it wait. Servers take as many (see ServerConfig.MaxConcurrent).
+const defaultMaxCalls = 1024
 
 // Conn is the asking end of a connection: many requests and streams at once,
 // told apart by id. All methods may be called concurrently.
@@ -113,8 +105,8 @@ func (c *Conn) Call(ctx context.Context, kind uint8, body []byte) ([]byte, error
 	return p.Wait(ctx)
 }
 
-// Start sends a request without waiting for its reply. Requests arrive in the
-// order in which Start returned. It blocks while too many are in flight.
+// Start sends a request without waiting for its reply. Requests that one
+// goroutine starts arrive in that order. It blocks while too many are in flight.
 func (c *Conn) Start(ctx context.Context, kind uint8, body Body) (*Pending, error) {
 	id, in, err := c.begin(ctx, kind, body, 1, false)
 	if err != nil {
@@ -123,19 +115,38 @@ func (c *Conn) Start(ctx context.Context, kind uint8, body Body) (*Pending, erro
 	return &Pending{c: c, id: id, outcomes: in.outcomes}, nil
 }
 
-// Stream sends a request whose answer is a sequence of items.
-func (c *Conn) Stream(ctx context.Context, kind uint8, body []byte) (*Stream, error) {
-	id, in, err := c.begin(ctx, kind|streamFlag, Bytes(body), streamWindow+1, true)
-	if err != nil {
-		return nil, err
-	}
-	return &Stream{c: c, id: id, outcomes: in.outcomes}, nil
-}
-
 // Ping waits until the other end has read everything sent before and answered.
 func (c *Conn) Ping(ctx context.Context) error {
 	_, err := c.Call(ctx, KindPing, nil)
 	return err
+}
+
+// Watch keeps an eye on the connection until it has ended, and returns why. When
+// nothing has arrived for half of timeout it pings, and when that is not
+// answered within timeout it closes the connection and returns ErrSilent: a host
+// that has vanished sends no reset. When ctx ends first it returns nil and the
+// connection lives on.
+func (c *Conn) Watch(ctx context.Context, timeout time.Duration) error {
+	tick := time.NewTicker(timeout / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return c.Err()
+		case <-ctx.Done():
+			return nil
+		}
+		if c.Quiet() < timeout/2 {
+			continue
+		}
+		patience, cancel := context.WithTimeout(ctx, timeout)
+		err := c.Ping(patience)
+		cancel()
+		if err != nil && ctx.Err() == nil && c.Err() == nil {
+			c.fail(ErrSilent)
+		}
+	}
 }
 
 // Quiet returns how long ago the last frame arrived, or the connection opened.
@@ -255,22 +266,6 @@ func (c *Conn) dispatch(f Frame) error {
 	return err
 }
 
-// item hands one item to its stream. A server that sends more than the window
-// has broken the protocol.
-func (c *Conn) item(f Frame) error {
-	c.mu.Lock()
-	in := c.mu.calls[f.ID]
-	c.mu.Unlock()
-	switch {
-	case in == nil:
-		return nil
-	case !in.stream || len(in.outcomes) >= streamWindow:
-		return fmt.Errorf("%w: item that nobody asked for", ErrProtocol)
-	}
-	in.outcomes <- outcome{body: f.Body}
-	return nil
-}
-
 // fail ends the connection once and tells everybody who waits.
 func (c *Conn) fail(err error) {
 	if err == io.EOF {
@@ -321,59 +316,4 @@ func (p *Pending) Wait(ctx context.Context) ([]byte, error) {
 	// A cancel that finds no room is not worth waiting for: it only saves work.
 	_ = p.c.w.TrySend(KindCancel, p.id, nil)
 	return nil, fmt.Errorf("wire: no reply in time, outcome unknown: %w", context.Cause(ctx))
-}
-
-// Stream is the receiving end of a sequence of items. It is for one goroutine.
-type Stream struct {
-	c        *Conn
-	id       uint64
-	outcomes chan outcome
-	consumed int   // items taken since credit was last returned
-	ended    error // what every further Recv returns
-}
-
-// Recv waits for the next item, which belongs to the caller. It returns io.EOF
-// after the last one, an *Error when the handler failed, ErrBroken when the
-// connection did. A ctx that ends leaves the stream as it was.
-func (s *Stream) Recv(ctx context.Context) ([]byte, error) {
-	if s.ended != nil {
-		return nil, s.ended
-	}
-	select {
-	case out := <-s.outcomes:
-		if out.err != nil {
-			s.ended = out.err
-			return nil, out.err
-		}
-		s.credit()
-		return out.body, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// Close tells the server to stop. It must be called unless Recv has returned
-// the end of the stream, and may always be called.
-func (s *Stream) Close() error {
-	if s.ended == nil {
-		s.ended = ErrClosed
-	}
-	if s.c.remove(s.id) != nil {
-		_ = s.c.w.TrySend(KindCancel, s.id, nil)
-	}
-	return nil
-}
-
-// credit lets the server send more once half the window has been consumed.
-// Credit that finds no room in the writer is kept and sent with the next.
-func (s *Stream) credit() {
-	s.consumed++
-	if s.consumed < streamWindow/2 {
-		return
-	}
-	n := uint64(s.consumed)
-	err := s.c.w.TrySend(kindCredit, s.id, func(dst []byte) []byte { return binary.AppendUvarint(dst, n) })
-	if err == nil {
-		s.consumed = 0
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -252,6 +251,28 @@ func TestClosingAStreamStopsItsSender(t *testing.T) {
 	})
 }
 
+// A watched connection whose other end has vanished ends; one that is merely
+// idle does not.
+func TestWatchEndsSilentConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := wire.NewNetwork()
+		c := served(t, n, wire.ServerConfig{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := c.Watch(ctx, 2*time.Second); err != nil || c.Err() != nil {
+			t.Errorf("after an idle hour: %v, %v", err, c.Err())
+		}
+		n.CutOneWay("s", "c")
+		began := time.Now()
+		if err := c.Watch(t.Context(), 2*time.Second); err != wire.ErrSilent || c.Err() != wire.ErrSilent {
+			t.Errorf("vanished: %v, %v", err, c.Err())
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+	})
+}
+
 // A server that ignores the window is cut off instead of filling memory.
 func TestItemsBeyondTheWindowBreakTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -283,48 +304,6 @@ func TestItemsBeyondTheWindowBreakTheConnection(t *testing.T) {
 		<-c.Done()
 		if !errors.Is(c.Err(), wire.ErrProtocol) {
 			t.Errorf("ended with %v", c.Err())
-		}
-	})
-}
-
-// One listener serves several purposes; strangers and unknown versions are
-// closed, and a silent connection does not hold its place for ever.
-func TestMuxRoutesByPurpose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := wire.NewNetwork()
-		l, err := n.Listen("s")
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := wire.NewMux(l, wire.MuxConfig{})
-		defer m.Close()
-		for _, p := range []wire.Purpose{wire.PurposeControl, wire.PurposeBulk} {
-			m.Handle(p, func(nc net.Conn) { nc.Write([]byte{byte(p)}) })
-		}
-		for _, p := range []wire.Purpose{wire.PurposeControl, wire.PurposeBulk} {
-			nc, err := wire.Open(t.Context(), n.Dialer("c"), "s", p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := io.ReadAll(nc); err != nil || !bytes.Equal(got, []byte{byte(p)}) {
-				t.Errorf("purpose %d reached %v, %v", p, got, err)
-			}
-			nc.Close()
-		}
-		for _, opening := range []string{"GET / HTTP", "SPGD\x02\x01\x00\x00", "SPGD\x01\x01\x00\x01", "SPGD\x01\x09\x00\x00", ""} {
-			nc, err := n.Dialer("c")(t.Context(), "s")
-			if err != nil {
-				t.Fatal(err)
-			}
-			nc.Write([]byte(opening))
-			start := time.Now()
-			if got, err := io.ReadAll(nc); err == nil && len(got) > 0 {
-				t.Errorf("%q was answered %q", opening, got)
-			}
-			if waited := time.Since(start); waited > 10*time.Second {
-				t.Errorf("%q held its place for %v", opening, waited)
-			}
-			nc.Close()
 		}
 	})
 }

@@ -24,6 +24,10 @@ var (
 	// this side.
 	ErrClosed = errors.New("wire: closed")
 
+	// ErrSilent is why Conn.Watch ended a connection: its other end answered
+	// nothing in time.
+	ErrSilent = errors.New("wire: the other end has fallen silent")
+
 	// ErrBacklog is returned by Writer.TrySend when the peer does not read fast
 	// enough for the frame to fit into the pending buffer.
 	ErrBacklog = errors.New("wire: peer reads too slowly, pending buffer full")

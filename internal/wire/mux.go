@@ -27,7 +27,8 @@ const (
 
 // MuxConfig configures a Mux. The zero value works.
 type MuxConfig struct {
-	// MaxConns bounds open connections; 0 means 4096.
+	// MaxConns bounds open connections; 0 means 4096. An eighth of them is kept
+	// free of PurposeRequests, so that clients cannot lock members out.
 	MaxConns int
 	// Log receives one line per refused connection; nil discards them.
 	Log *slog.Logger
@@ -46,7 +47,8 @@ type Mux struct {
 	mu struct {
 		sync.Mutex
 		handlers map[Purpose]func(net.Conn)
-		conns    map[net.Conn]struct{}
+		conns    map[net.Conn]struct{} // at most maxConns
+		requests int                   // of conns, those of PurposeRequests
 		closed   bool
 	}
 }
@@ -146,14 +148,38 @@ func (m *Mux) serve(nc net.Conn) {
 		m.log.Debug("wire: connection refused", "remote", nc.RemoteAddr(), "err", err)
 		return
 	}
-	m.mu.Lock()
-	h := m.mu.handlers[p]
-	m.mu.Unlock()
+	h := m.enter(p)
 	if h == nil {
-		m.log.Debug("wire: no handler for purpose", "remote", nc.RemoteAddr(), "purpose", p)
+		m.log.Debug("wire: connection not served", "remote", nc.RemoteAddr(), "purpose", p)
 		return
 	}
+	defer m.leave(p)
 	h(nc)
+}
+
+// enter returns the handler for a purpose, or nil when there is none or the
+// purpose has its share of connections already.
+func (m *Mux) enter(p Purpose) func(net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.mu.handlers[p]
+	if h == nil || p != PurposeRequests {
+		return h
+	}
+	if m.mu.requests >= m.maxConns-m.maxConns/8 {
+		return nil
+	}
+	m.mu.requests++
+	return h
+}
+
+// leave undoes enter.
+func (m *Mux) leave(p Purpose) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p == PurposeRequests {
+		m.mu.requests--
+	}
 }
 
 // track admits a connection unless the Mux is closed or full.
