@@ -21,7 +21,7 @@ import (
 var simSeed = flag.Uint64("sim.seed", 0, "run the simulation with this seed alone; 0 runs the usual ones")
 
 const (
-	simLength   = 30 * time.Second // of the cluster's time
+	simLength   = 45 * time.Second // of the cluster's time
 	simClients  = 6
 	simPatience = 2 * time.Second // after which a client gives a command up
 	// simEra is how long a set of registers is used. Every operation of unknown
