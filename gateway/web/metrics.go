@@ -87,11 +87,18 @@ func NewMetrics() *Metrics {
 // Registry returns the registry, for further collectors of the process.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
-// Observe counts one request: what was asked for, at which door (http, resp,
-// …), what came of it ("ok" or the lower-case name of a code), how long it took.
-func (m *Metrics) Observe(op, door, result string, took time.Duration) {
-	m.ops.WithLabelValues(op, door, result).Inc()
-	m.seconds.WithLabelValues(op, door).Observe(took.Seconds())
+// Observation is one request that a door has answered.
+type Observation struct {
+	Door   string // http, resp, …
+	Op     string // what was asked for: read, write, take, …
+	Result string // ok, or the lower-case name of a code
+	Took   time.Duration
+}
+
+// Observe counts a request.
+func (m *Metrics) Observe(o Observation) {
+	m.ops.WithLabelValues(o.Op, o.Door, o.Result).Inc()
+	m.seconds.WithLabelValues(o.Op, o.Door).Observe(o.Took.Seconds())
 }
 
 // watch makes s the source of what is computed at a scrape.
