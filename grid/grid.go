@@ -19,6 +19,7 @@ type Grid struct {
 	node   *cluster.Node // nil: remote
 	// handlers are those of the member; nil: remote.
 	handlers *handlers
+	record   *record // the embedded store; nil: remote, or nothing is kept
 	closed   atomic.Bool
 }
 
@@ -62,9 +63,12 @@ func (g *Grid) Close() error {
 	if g.closed.Swap(true) {
 		return nil
 	}
-	err := g.router.Close()
-	if g.node != nil {
-		err = errors.Join(err, g.node.Close())
+	if g.node == nil {
+		return g.router.Close()
+	}
+	err := g.node.Close()
+	if g.record != nil {
+		err = errors.Join(err, g.record.close())
 	}
 	return err
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"iter"
+	"maps"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -65,6 +67,7 @@ type Watcher struct {
 	at       map[space.PartitionID]space.Position
 	snapshot map[space.PartitionID]bool // partitions whose snapshot is not complete
 	ended    bool                       // SnapshotEnd was sent
+	settled  settled
 }
 
 // Watch prepares to follow a space. It fails with ErrInvalid if the cursor is
@@ -90,6 +93,7 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 		w.snapshot[id] = from.After.History.IsZero() && !o.Now
 		w.req.From = append(w.req.From, from)
 	}
+	w.settled.at = maps.Clone(w.at)
 	return w, nil
 }
 
@@ -111,16 +115,17 @@ func (w *Watcher) Events(ctx context.Context) iter.Seq2[Event, error] {
 			if !w.item(it, func(e Event) bool { return yield(e, nil) }) {
 				return errLeft
 			}
+			w.settle(it.Partition)
 			return nil
 		})
-		if err != errLeft {
+		if !errors.Is(err, errLeft) {
 			yield(Event{}, err)
 		}
 	}
 }
 
 // errLeft ends a watch whose reader has left the loop.
-var errLeft = ErrClosed
+var errLeft = errors.New("grid: the reader has left")
 
 // item turns one item into events.
 func (w *Watcher) item(it cluster.FollowItem, yield func(Event) bool) bool {

@@ -25,6 +25,12 @@ type Form struct {
 	// Members are the first members, in any order. Voter marks those that vote
 	// in the control group; when none is marked, [InitialVoters] chooses.
 	Members []Member
+	// Spaces, LastSpace and Sinks are those of the cluster whose stores the
+	// members start from, with the numbers they had. Sinks empty: the embedded
+	// store.
+	Spaces    []space.Definition
+	LastSpace space.ID // 0: the greatest in Spaces
+	Sinks     []space.Sink
 }
 
 // AdmitMember makes a process a member, or brings what is known of a returning
@@ -171,6 +177,9 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		c.Copies = int(d.uint(MaxCopies))
 		c.Durability = Durability(d.byte())
 		c.Members = list(d, MaxMembers, member)
+		c.Spaces = list(d, space.MaxSpaces, definition)
+		c.LastSpace = space.ID(d.uint(uint64(^space.ID(0))))
+		c.Sinks = list(d, space.MaxSinks, sink)
 		return c
 	case kindAdmitMember:
 		return &AdmitMember{Member: member(d)}
@@ -222,6 +231,9 @@ func (c *Form) encode(e *encoder) {
 	e.uint(uint64(c.Copies))
 	e.byte(byte(c.Durability))
 	putList(e, c.Members, putMember)
+	putList(e, c.Spaces, putDefinition)
+	e.uint(uint64(c.LastSpace))
+	putList(e, c.Sinks, putSink)
 }
 
 func (c *AdmitMember) encode(e *encoder)  { putMember(e, &c.Member) }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -34,8 +35,9 @@ func (c *Form) apply(d *draft) Reply {
 		return refuse(CodeInvalid, "%v", err)
 	}
 	d.Cluster, d.Copies, d.Members = c.Cluster, copies, members
-	d.Sinks = []space.Sink{{ID: space.StoreSink, Name: storeSinkName, Required: true}}
-	d.LastSink = space.StoreSink
+	if err := d.recall(c); err != nil {
+		return refuse(CodeInvalid, "%v", err)
+	}
 	replicas, table := InitialPlacement(members, partitions, copies)
 	d.Groups = make([]Group, len(replicas))
 	for i, rs := range replicas {
@@ -47,6 +49,43 @@ func (c *Form) apply(d *draft) Reply {
 }
 
 const storeSinkName = "store"
+
+// recall takes over the spaces and sinks of the cluster whose stores the members
+// start from. Their numbers stay, because the stores know them by those.
+func (d *draft) recall(c *Form) error {
+	d.Sinks = []space.Sink{{ID: space.StoreSink, Name: storeSinkName, Required: true}}
+	if len(c.Sinks) > 0 {
+		d.Sinks = slices.Clone(c.Sinks)
+	}
+	slices.SortFunc(d.Sinks, func(a, b space.Sink) int { return cmp.Compare(a.ID, b.ID) })
+	for i, k := range d.Sinks {
+		if k.ID == 0 || k.Name == "" || len(k.Name) > space.MaxNameBytes || i > 0 && d.Sinks[i-1].ID == k.ID {
+			return fmt.Errorf("sink %q, number %d", k.Name, k.ID)
+		}
+		d.LastSink = k.ID
+	}
+	spaces := make([]space.Definition, len(c.Spaces))
+	for i := range c.Spaces {
+		spaces[i] = cloneDefinition(&c.Spaces[i])
+	}
+	slices.SortFunc(spaces, func(a, b space.Definition) int { return cmp.Compare(a.ID, b.ID) })
+	d.LastSpace = c.LastSpace
+	for i := range spaces {
+		def := &spaces[i]
+		if err := def.Validate(); err != nil {
+			return err
+		}
+		if def.ID == 0 || i > 0 && spaces[i-1].ID == def.ID {
+			return fmt.Errorf("space %q: number %d is no number, or is given twice", def.Name, def.ID)
+		}
+		d.LastSpace = max(d.LastSpace, def.ID)
+	}
+	d.setSpaces(spaces)
+	if len(d.named) != len(spaces) {
+		return errors.New("two spaces have one name")
+	}
+	return nil
+}
 
 // firstMembers checks the members of a new cluster, sorts them and settles who
 // votes.

@@ -22,7 +22,7 @@ import (
 type host struct {
 	group GroupID
 	// partitions is replaced as a whole when a snapshot is restored.
-	partitions atomic.Pointer[map[space.PartitionID]*space.Partition]
+	partitions atomic.Pointer[map[space.PartitionID]*carried]
 	// applied is called after a log entry with the partitions that it touched.
 	// It runs on the applying goroutine and must not block.
 	applied func([]space.PartitionID)
@@ -34,23 +34,55 @@ type host struct {
 
 var _ replica.StateMachine = (*host)(nil)
 
+// carried is one partition of a group.
+type carried struct {
+	*space.Partition
+	facts atomic.Pointer[facts]
+}
+
+// facts are what any goroutine may know of a partition beside Apply. They change
+// with its epoch.
+type facts struct {
+	origin space.Position
+	epoch  space.Epoch
+	// wall is the wall clock, in nanoseconds since 1970, at zero on the
+	// partition's clock, as the leader of the epoch estimated it; 0: unknown.
+	wall int64
+}
+
+func carry(p *space.Partition) *carried {
+	c := &carried{Partition: p}
+	c.learn()
+	return c
+}
+
+// learn takes note of a new epoch. Only the goroutine that applies may call it.
+func (c *carried) learn() {
+	st := c.Status()
+	f := &facts{origin: st.Origin, epoch: st.Epoch}
+	if !st.Wall.IsZero() {
+		f.wall = st.Wall.UnixNano() - int64(st.Clock)
+	}
+	c.facts.Store(f)
+}
+
 func newHost(g GroupID, applied func([]space.PartitionID), restored func()) *host {
 	h := &host{group: g, applied: applied, restored: restored}
-	h.partitions.Store(&map[space.PartitionID]*space.Partition{})
+	h.partitions.Store(&map[space.PartitionID]*carried{})
 	return h
 }
 
 // partition returns a partition that the group carries, or nil.
-func (h *host) partition(p space.PartitionID) *space.Partition { return (*h.partitions.Load())[p] }
+func (h *host) partition(p space.PartitionID) *carried { return (*h.partitions.Load())[p] }
 
 // all returns the partitions by number. The map must not be changed.
-func (h *host) all() map[space.PartitionID]*space.Partition { return *h.partitions.Load() }
+func (h *host) all() map[space.PartitionID]*carried { return *h.partitions.Load() }
 
 // found takes over the partitions that a bootstrap made, before the group runs.
 func (h *host) found(ps []*space.Partition) {
-	m := make(map[space.PartitionID]*space.Partition, len(ps))
+	m := make(map[space.PartitionID]*carried, len(ps))
 	for _, p := range ps {
-		m[p.ID()] = p
+		m[p.ID()] = carry(p)
 	}
 	h.partitions.Store(&m)
 }
@@ -81,6 +113,9 @@ func (h *host) Apply(_ uint64, commands [][]byte) [][]byte {
 			continue
 		}
 		replies[i] = p.ApplyBytes(stamp, b[len(b)-parser.Len():])
+		if p.Epoch() != p.facts.Load().epoch {
+			p.learn()
+		}
 		if n := len(h.touched); n == 0 || h.touched[n-1] != id {
 			h.touched = append(h.touched, id)
 		}
@@ -147,7 +182,7 @@ func (h *host) Restore(r io.Reader) error {
 	if format != hostFormat {
 		return fmt.Errorf("cluster: snapshot of group %d has format %d, this program reads %d (use a newer program)", h.group, format, hostFormat)
 	}
-	m := map[space.PartitionID]*space.Partition{}
+	m := map[space.PartitionID]*carried{}
 	for {
 		mark, err := next()
 		switch {
@@ -164,12 +199,12 @@ func (h *host) Restore(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		m[p.ID()] = p
+		m[p.ID()] = carry(p)
 	}
 }
 
-func sortedPartitions(m map[space.PartitionID]*space.Partition) []*space.Partition {
-	ps := make([]*space.Partition, 0, len(m))
+func sortedPartitions(m map[space.PartitionID]*carried) []*carried {
+	ps := make([]*carried, 0, len(m))
 	for _, id := range slices.Sorted(maps.Keys(m)) {
 		ps = append(ps, m[id])
 	}

@@ -21,22 +21,32 @@ type links struct {
 
 type linksState struct {
 	sync.Mutex
-	byAddr map[string]*route
+	byAddr map[string]*memberLink
 	closed bool
 }
 
-type route struct {
+type memberLink struct {
 	mu   sync.Mutex // held while dialling, so that one caller dials
 	conn *wire.Conn
 }
 
 func newLinks(dial wire.Dialer) links {
-	return links{dial: dial, mu: &linksState{byAddr: map[string]*route{}}}
+	return links{dial: dial, mu: &linksState{byAddr: map[string]*memberLink{}}}
 }
 
-// service returns the Service at an address, over a connection that was alive a
-// moment ago. Errors wrap ErrUnavailable: nothing was sent.
+// service returns the Service at an address. Errors wrap ErrUnavailable: nothing
+// was sent.
 func (l *links) service(ctx context.Context, addr string) (Service, error) {
+	conn, err := l.connect(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return NewRemote(conn), nil
+}
+
+// connect returns the connection to an address, which was alive a moment ago.
+// Errors wrap ErrUnavailable: nothing was sent.
+func (l *links) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	l.mu.Lock()
 	if l.mu.closed || l.dial == nil {
 		l.mu.Unlock()
@@ -44,7 +54,7 @@ func (l *links) service(ctx context.Context, addr string) (Service, error) {
 	}
 	k := l.mu.byAddr[addr]
 	if k == nil {
-		k = &route{}
+		k = &memberLink{}
 		l.mu.byAddr[addr] = k
 	}
 	l.mu.Unlock()
@@ -52,7 +62,7 @@ func (l *links) service(ctx context.Context, addr string) (Service, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.conn != nil && k.conn.Err() == nil {
-		return NewRemote(k.conn), nil
+		return k.conn, nil
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -67,14 +77,14 @@ func (l *links) service(ctx context.Context, addr string) (Service, error) {
 		return nil, fmt.Errorf("%w: this client is closed (%w)", ErrUnavailable, conn.Close())
 	}
 	k.conn = conn
-	return NewRemote(conn), nil
+	return conn, nil
 }
 
 func (l *links) close() error {
 	l.mu.Lock()
 	l.mu.closed = true
 	all := l.mu.byAddr
-	l.mu.byAddr = map[string]*route{}
+	l.mu.byAddr = map[string]*memberLink{}
 	l.mu.Unlock()
 	for _, k := range all {
 		k.mu.Lock()

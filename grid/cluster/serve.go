@@ -13,6 +13,8 @@ import (
 // server answers requests that arrive on connections with what a Service says.
 type server struct {
 	service Service
+	// node answers what only members ask each other; nil: nobody does.
+	node *Node
 }
 
 func appendGroup(g GroupID) []byte { return binary.AppendUvarint(nil, uint64(g)) }
@@ -89,11 +91,17 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		}
 		return s.service.Inspect(ctx, what)
 	}
+	if kind >= callMember && s.node != nil {
+		return s.node.memberCall(ctx, kind, body)
+	}
 	return nil, &wire.Error{Code: errInvalid, Message: fmt.Sprintf("unknown request %d (is the other member newer?)", kind)}
 }
 
 // stream answers one request for a stream. It is a wire.StreamHandler.
 func (s *server) stream(ctx context.Context, kind uint8, body []byte, send func([]byte) error) error {
+	if kind == callExport && s.node != nil {
+		return s.node.exportTo(ctx, body, send)
+	}
 	if kind != callFollow {
 		return &wire.Error{Code: errInvalid, Message: fmt.Sprintf("unknown stream %d (is the other member newer?)", kind)}
 	}

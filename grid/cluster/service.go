@@ -123,7 +123,14 @@ type Invocation struct {
 	Sequence  uint64
 	Acked     uint64
 	Deadline  space.Time
+	// Repeat says that an earlier sending of this call may have arrived. Its
+	// outcome is then decided by the log alone, refusals included.
+	Repeat bool
 }
+
+// Refused is the Count of the result that carries a handler's refusal instead of
+// its response: the last one of the reply.
+const Refused = 1
 
 // FollowRequest asks for the content and the changes of a space, or of all
 // spaces, in some partitions.
@@ -166,6 +173,7 @@ const (
 type FollowItem struct {
 	Kind      FollowKind
 	Partition space.PartitionID
+	Space     space.ID // FollowEntries: whose entries they are
 	Position  space.Position
 	Wall      int64  // FollowChanges: estimated wall clock of the last change, ns since 1970; 0 unknown
 	Reason    string // FollowReset: "history" or "trimmed"

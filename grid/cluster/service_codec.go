@@ -23,7 +23,13 @@ const (
 	callFollow  uint8 = 9 // a stream
 	// callMember is the first kind of those that only members use among
 	// themselves.
-	callMember uint8 = 32
+	callMember  uint8 = 32
+	callPropose uint8 = 32 // a control command, for the control group's leader only
+	callVersion uint8 = 33 // version of the control state, from the leader only
+	callProbe   uint8 = 34 // who are you, and may I found the cluster
+	callReport  uint8 = 35 // what is durable in your store of a group's partitions
+	callStored  uint8 = 36 // what does your store hold
+	callExport  uint8 = 37 // a stream: a partition out of your store
 )
 
 // Bounds of a request. A client splits what is larger.
@@ -47,7 +53,7 @@ const (
 )
 
 // toWire turns an error of a Service into the form that crosses a connection.
-func toWire(err error) error {
+func toWire(err error) *wire.Error {
 	var notLeader *NotLeaderError
 	var handler *HandlerError
 	var refused *space.Error
@@ -202,7 +208,7 @@ func appendOutcomes(dst []byte, outs []Outcome) []byte {
 			dst = wire.AppendBytes(dst, outs[i].Reply)
 			continue
 		}
-		e := toWire(outs[i].Err).(*wire.Error)
+		e := toWire(outs[i].Err)
 		dst = append(dst, 1)
 		dst = binary.AppendUvarint(dst, uint64(e.Code))
 		dst = wire.AppendString(dst, e.Message)
@@ -350,7 +356,8 @@ func appendInvocation(dst []byte, g GroupID, c *Invocation) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.Session))
 	dst = binary.AppendUvarint(dst, c.Sequence)
 	dst = binary.AppendUvarint(dst, c.Acked)
-	return binary.AppendVarint(dst, int64(c.Deadline))
+	dst = binary.AppendVarint(dst, int64(c.Deadline))
+	return wire.AppendBool(dst, c.Repeat)
 }
 
 func parseInvocation(b []byte) (GroupID, Invocation, error) {
@@ -360,6 +367,7 @@ func parseInvocation(b []byte) (GroupID, Invocation, error) {
 		Partition: parsePartition(p), Unit: p.String(maxNameBytes), Handler: p.String(maxNameBytes),
 		Key: p.Bytes(space.MaxKeyBytes), Body: p.Bytes(space.MaxValueBytes), History: parseHistory(p),
 		Session: space.SessionID(p.Uvarint()), Sequence: p.Uvarint(), Acked: p.Uvarint(), Deadline: space.Time(p.Varint()),
+		Repeat: p.Bool(),
 	}
 	return g, c, p.End()
 }
@@ -387,6 +395,7 @@ func parseFollow(b []byte) (FollowRequest, error) {
 func appendFollowItem(dst []byte, it *FollowItem) []byte {
 	dst = append(dst, byte(it.Kind))
 	dst = binary.AppendUvarint(dst, uint64(it.Partition))
+	dst = binary.AppendUvarint(dst, uint64(it.Space))
 	dst = appendPosition(dst, it.Position)
 	dst = binary.AppendVarint(dst, it.Wall)
 	dst = wire.AppendString(dst, it.Reason)
@@ -401,7 +410,7 @@ func appendFollowItem(dst []byte, it *FollowItem) []byte {
 func parseFollowItem(b []byte) (FollowItem, error) {
 	p := wire.NewParser(b)
 	it := FollowItem{
-		Kind: FollowKind(p.Byte()), Partition: parsePartition(p), Position: parsePosition(p),
+		Kind: FollowKind(p.Byte()), Partition: parsePartition(p), Space: space.ID(p.Uvarint()), Position: parsePosition(p),
 		Wall: p.Varint(), Reason: p.String(maxNameBytes), Entries: parseEntries(p),
 	}
 	for range parseCount(p, maxRequestBytes, 10) {

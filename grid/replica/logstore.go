@@ -33,8 +33,8 @@ const (
 	metaValueBytesMax = 64 << 10
 )
 
-// ErrClosed is returned by every operation of a closed LogStorage.
-var ErrClosed = errors.New("replica: log storage is closed")
+// ErrStorageClosed is returned by every operation of a closed LogStorage.
+var ErrStorageClosed = errors.New("replica: log storage is closed")
 
 // ErrNoMeta is returned by Meta for a name that was never set.
 var ErrNoMeta = errors.New("replica: no such member record")
@@ -47,7 +47,7 @@ type LogStorageConfig struct {
 	FS vfs.FS
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
-	// OnFatal is called exactly once, with an error that matches ErrFailed, when a write, a sync or a background task fails:
+	// OnFatal is called exactly once, with an error that matches ErrStorageFailed, when a write, a sync or a background task fails:
 	// on a broken disk, a full disk, a corrupt file. It should end the process and must neither panic nor call back into
 	// the LogStorage, since it may run with locks of the storage held. From then on every operation fails. Nil ends the process by a panic.
 	OnFatal func(error)
@@ -111,7 +111,7 @@ type LogStorage struct {
 }
 
 // OpenLogStorage opens or creates the log storage in cfg.Dir. It fails with ErrLocked if the folder is in use, with
-// ErrNewerFormat or ErrNotLogFolder, the folder untouched, if it is not for this version, and with ErrFailed, after a call of
+// ErrNewerFormat or ErrNotLogFolder, the folder untouched, if it is not for this version, and with ErrStorageFailed, after a call of
 // cfg.OnFatal, if the disk fails meanwhile.
 func OpenLogStorage(cfg LogStorageConfig) (*LogStorage, error) {
 	cfg, err := cfg.withDefaults()
@@ -189,7 +189,7 @@ func (s *LogStorage) use() error {
 	s.life.RLock()
 	err := s.stop.err()
 	if err == nil && s.closed {
-		err = ErrClosed
+		err = ErrStorageClosed
 	}
 	if err != nil {
 		s.life.RUnlock()
@@ -336,7 +336,7 @@ func (s *LogStorage) Stats() LogStorageStats {
 	defer s.life.RUnlock()
 	m := s.db.Metrics()
 	return LogStorageStats{
-		DiskBytes:     m.DiskSpaceUsage(),
+		DiskBytes:     m.DiskSpaceUsage() - m.WAL.PhysicalSize + max(m.WAL.PhysicalSize, m.WAL.Size), // The file in use is not in PhysicalSize.
 		WALBytes:      m.WAL.Size,
 		MemTableBytes: m.MemTable.Size,
 		L0Sublevels:   m.Levels[0].Sublevels,

@@ -305,7 +305,7 @@ func TestLogStorageFailsForGood(t *testing.T) {
 			acknowledged := appendUntilFatal(t, g, s)
 			fault.Off()
 
-			if err := <-fatal; !errors.Is(err, ErrFailed) || !errors.Is(err, errorfs.ErrInjected) && !strings.Contains(err.Error(), "injected") {
+			if err := <-fatal; !errors.Is(err, ErrStorageFailed) || !errors.Is(err, errorfs.ErrInjected) && !strings.Contains(err.Error(), "injected") {
 				t.Errorf("OnFatal got %v", err)
 			}
 			_, groupErr := s.Group(2)
@@ -315,8 +315,8 @@ func TestLogStorageFailsForGood(t *testing.T) {
 				"SetMeta": s.SetMeta("name", nil), "DeleteRange": g.DeleteRange(1, 2), "DropGroup": s.DropGroup(1),
 				"Group": groupErr, "Meta": metaErr, "Close": s.Close(),
 			} {
-				if !errors.Is(err, ErrFailed) {
-					t.Errorf("%s after the failure: %v, want ErrFailed", call, err)
+				if !errors.Is(err, ErrStorageFailed) {
+					t.Errorf("%s after the failure: %v, want ErrStorageFailed", call, err)
 				}
 			}
 			if len(fatal) > 0 {

@@ -9,25 +9,25 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// ErrFailed is matched by what every operation of a LogStorage returns after a write, a sync or a background task of it failed.
+// ErrStorageFailed is matched by what every operation of a LogStorage returns after a write, a sync or a background task of it failed.
 // What the disk holds is then unknown, so nothing may be acknowledged any more: the process must end and open the folder again.
-var ErrFailed = errors.New("replica: log storage failed")
+var ErrStorageFailed = errors.New("replica: log storage failed")
 
-// FailedError is the failure that ended a LogStorage. errors.Is(err, ErrFailed) holds for it.
-type FailedError struct {
+// StorageFailedError is the failure that ended a LogStorage. errors.Is(err, ErrStorageFailed) holds for it.
+type StorageFailedError struct {
 	Dir   string
 	Cause error
 }
 
-func (e *FailedError) Error() string {
+func (e *StorageFailedError) Error() string {
 	return fmt.Sprintf("replica: log storage failed: %s: %v; end the process, check the disk, start again", e.Dir, e.Cause)
 }
 
 // Unwrap gives access to the cause.
-func (e *FailedError) Unwrap() error { return e.Cause }
+func (e *StorageFailedError) Unwrap() error { return e.Cause }
 
-// Is makes every FailedError match ErrFailed.
-func (e *FailedError) Is(target error) bool { return target == ErrFailed }
+// Is makes every StorageFailedError match ErrStorageFailed.
+func (e *StorageFailedError) Is(target error) bool { return target == ErrStorageFailed }
 
 // failStop turns the first failure into one call of onFatal and refuses everything after it. It also is Pebble's logger,
 // because that is where Pebble reports what it cannot continue from.
@@ -36,7 +36,7 @@ type failStop struct {
 	log     *slog.Logger
 	onFatal func(error)
 
-	first atomic.Pointer[FailedError]
+	first atomic.Pointer[StorageFailedError]
 	// failed is closed once first is set.
 	failed chan struct{}
 }
@@ -48,7 +48,7 @@ func newFailStop(dir string, log *slog.Logger, onFatal func(error)) *failStop {
 // fail records cause if it is the first failure, tells the owner, and returns the failure that counts. Without an onFatal it
 // ends the process by a panic on a goroutine of its own, because Pebble recovers from one on some of its own.
 func (f *failStop) fail(cause error) error {
-	failure := &FailedError{Dir: f.dir, Cause: cause}
+	failure := &StorageFailedError{Dir: f.dir, Cause: cause}
 	if !f.first.CompareAndSwap(nil, failure) {
 		return f.first.Load()
 	}
@@ -107,7 +107,7 @@ func (f *failStop) events() *pebble.EventListener {
 }
 
 // commit applies batch to db and, with durable, returns only once the write-ahead log is on disk up to and including it.
-// It closes batch. Every error it returns is a FailedError, and onFatal has been called.
+// It closes batch. Every error it returns is a StorageFailedError, and onFatal has been called.
 func (f *failStop) commit(db *pebble.DB, batch *pebble.Batch, durable bool) error {
 	if err := f.err(); err != nil {
 		return err

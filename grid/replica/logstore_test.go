@@ -250,6 +250,23 @@ func TestLogStorageOfOldFormatOpens(t *testing.T) {
 	mustClose(t, openTestStorage(t, fsys))
 }
 
+func TestLogStorageStats(t *testing.T) {
+	// The figures follow what is stored, and are zero once the storage is closed.
+	s := openTestStorage(t, vfs.NewMem())
+	logs := testEntries(1, 1, 1)
+	logs[0].Data = make([]byte, 1<<20)
+	if err := openTestGroup(t, s, 1).StoreLogs(logs); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Stats(); got.WALBytes < 1<<20 || got.MemTableBytes < 1<<20 || got.DiskBytes < 1<<20 {
+		t.Errorf("with 1 MiB stored: %+v", got)
+	}
+	mustClose(t, s)
+	if got := s.Stats(); got != (LogStorageStats{}) {
+		t.Errorf("closed: %+v", got)
+	}
+}
+
 func TestLogStorageClose(t *testing.T) {
 	// Close ends every goroutine, may be called twice, and what is called after it says that the storage is closed.
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -268,8 +285,8 @@ func TestLogStorageClose(t *testing.T) {
 		"SetMeta": s.SetMeta("name", nil), "DropGroup": s.DropGroup(1), "StoreLogs": g.StoreLogs(testEntries(2, 2, 1)),
 		"DeleteRange": g.DeleteRange(1, 1), "Set": g.Set([]byte("CurrentTerm"), nil),
 	} {
-		if !errors.Is(err, ErrClosed) {
-			t.Errorf("%s after Close: %v, want ErrClosed", name, err)
+		if !errors.Is(err, ErrStorageClosed) {
+			t.Errorf("%s after Close: %v, want ErrStorageClosed", name, err)
 		}
 	}
 }

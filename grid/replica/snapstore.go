@@ -45,7 +45,8 @@ func (e *SnapshotCorruptError) Is(target error) bool { return target == ErrSnaps
 // All methods may be called concurrently, and several sinks may be open at a time.
 type SnapshotStore interface {
 	raft.SnapshotStore
-	// Newest returns the newest snapshot that verifies, the one raft will start from, or ErrNoSnapshot.
+	// Newest returns the newest snapshot that verifies, the one raft will start from, ErrNoSnapshot if there is none, or a
+	// SnapshotCorruptError if there are only damaged ones.
 	Newest() (*raft.SnapshotMeta, error)
 }
 

@@ -170,8 +170,23 @@ func (d *diskSnapshots) List() ([]*raft.SnapshotMeta, error) {
 	return metas, nil
 }
 
-// Newest returns the newest snapshot that verifies, content included, or ErrNoSnapshot.
-func (d *diskSnapshots) Newest() (*raft.SnapshotMeta, error) { return newestSnapshot(d) }
+// Newest returns the newest snapshot that verifies, content included, or ErrNoSnapshot. If there are snapshots and none of them
+// verifies, that is a SnapshotCorruptError: the replica has lost state, and must not start as if it never had any.
+func (d *diskSnapshots) Newest() (*raft.SnapshotMeta, error) {
+	meta, err := newestSnapshot(d)
+	if !errors.Is(err, ErrNoSnapshot) {
+		return meta, err
+	}
+	ids, idsErr := d.ids()
+	if idsErr != nil {
+		return nil, idsErr
+	}
+	if len(ids) > 0 {
+		return nil, &SnapshotCorruptError{Path: d.path(ids[0]),
+			Reason: "neither it nor an older one verifies; remove this replica and let it be rebuilt from the others"}
+	}
+	return nil, err
+}
 
 // Open verifies snapshot id and returns a reader of its content, from the start. A damaged one is a SnapshotCorruptError and no
 // longer listed. The file is kept until the reader is closed.

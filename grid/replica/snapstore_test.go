@@ -292,6 +292,23 @@ func TestSnapshotDamageIsDetected(t *testing.T) {
 	}
 }
 
+func TestSnapshotsAllDamaged(t *testing.T) {
+	// Where every snapshot is damaged, Newest says so, however often it is asked: it is not the same as having none.
+	fsys := vfs.NewMem()
+	s := openTestSnapshots(t, fsys)
+	for index := uint64(1); index <= 2; index++ {
+		id := takeTestSnapshot(t, s, index, 1, snapshotContent(index, 50))
+		if err := writeFileAtomically(fsys, snapshotTestDir, id+snapshotSuffix, "damaged"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if meta, err := s.Newest(); !errors.Is(err, ErrSnapshotCorrupt) {
+			t.Errorf("newest %+v, %v; want ErrSnapshotCorrupt", meta, err)
+		}
+	}
+}
+
 func TestSnapshotsSurviveCrashes(t *testing.T) {
 	// After a loss of power at any moment, a snapshot whose Close returned is whole, and one that is listed always is.
 	for _, percent := range []int{0, 50, 100} {

@@ -123,6 +123,10 @@ func (p *Partition) Changelog() *Changelog { return p.log }
 // that applies may call it.
 func (p *Partition) Clock() Time { return p.clock }
 
+// Epoch returns the epoch as of the last command. Only the goroutine that
+// applies may call it.
+func (p *Partition) Epoch() Epoch { return p.epoch }
+
 // History returns the partition's history. It never changes.
 func (p *Partition) History() History { return p.history }
 

@@ -123,18 +123,16 @@ func (sp *entries) plan(t *template) (*fieldIndex, uint64) {
 // has reported by then depends on nothing but the state.
 func (sp *entries) match(t template, from uint64, allowScan bool, fn func(arena.Record) bool) Code {
 	if x, h := sp.plan(&t); x != nil {
-		for hi, order := range x.tree.AscendFrom(h, from) {
+		x.tree.AscendFrom(h, from, func(hi, order uint64) bool {
 			if hi != h {
-				break
+				return false
 			}
 			r, ok := sp.table.ByOrder(order)
 			if !ok {
 				panic("space: index names an entry that is not there")
 			}
-			if t.matches(Kind(r.Kind()), r.Value()) && !fn(r) {
-				break
-			}
-		}
+			return !t.matches(Kind(r.Kind()), r.Value()) || fn(r)
+		})
 		return OK
 	}
 	examined, limit := 0, sp.def.scanLimit()

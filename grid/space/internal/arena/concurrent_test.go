@@ -121,6 +121,9 @@ func TestReadersBesideTheWriter(t *testing.T) {
 				seen++
 			}
 		}
+		if b := table.Bytes(); b.Live <= 0 || b.Garbage < 0 || b.Slabs <= 0 {
+			return fmt.Errorf("sizes are off: %+v", b)
+		}
 		if seen != stable {
 			return fmt.Errorf("a walk met %d of %d entries that were there all the while", seen, stable)
 		}

@@ -16,8 +16,9 @@
 // A record (header, key, value) is appended to a slab and never changed there;
 // writing an entry again appends another record. Two directories point into the
 // slabs with 44-bit references: the index (by hash of the key) and the pages (by
-// order). Both are made of small pieces that grow, split and are copied alone,
-// so the work of one write does not depend on the number of entries. The record
+// order). Both are made of small pieces that grow, split and are copied alone;
+// what does grow with the table is only the list of the pieces, some bytes for
+// every few hundred entries, which is copied when it doubles or splits. The record
 // that its page still points at is the live one; all others are garbage, and
 // every write moves a few live records out of the slabs that hold most of it.
 //
@@ -31,8 +32,9 @@
 //
 //   - A reader never waits, never sees half a record, and finds the newest record
 //     that was written before the read began, or one written while it ran.
-//   - A write moves at most four records, and at most one piece of a directory
-//     grows, so the longest write stays far below a millisecond.
+//   - A write moves at most four records, and splits at most a piece or two of
+//     each directory. The longest writes, those that split a segment of the index,
+//     take some tenths of a millisecond.
 //   - In a large table garbage stays near a fifth of the bytes in slabs, so long
 //     as the caller keeps writing; nothing happens between writes.
 //   - The content does not depend on the seed of the hash, on the placement of

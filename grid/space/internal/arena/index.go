@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -27,6 +28,9 @@ const (
 	// maxDepth bounds the index directory. Beyond it segments could not split;
 	// 2^28 segments hold two hundred thousand million entries.
 	maxDepth = 28
+
+	// segmentOverhead is a segment without its slots.
+	segmentOverhead = int(unsafe.Sizeof(segment{}))
 )
 
 // index finds records by key. It is an extendible hash table: the upper bits of
@@ -191,6 +195,24 @@ func (x *index) remove(p place) {
 	if len(g.slots) > minSegment && 8*g.live < len(g.slots) {
 		x.rebuild(g, max(minSegment, len(g.slots)/4), p.hash)
 	}
+}
+
+// clear drops the segments of an index that has become empty, unless there is but
+// one: a queue that runs empty all the time needs that again.
+func (x *index) clear() {
+	if x.dir.Load().depth > 0 {
+		x.dir.Store(nil)
+		x.slots = 0
+	}
+}
+
+// bytes returns what directory and segments take.
+func (x *index) bytes() int {
+	dir := x.dir.Load()
+	if dir == nil {
+		return 0
+	}
+	return 8*x.slots + (8+segmentOverhead)*len(dir.segments)
 }
 
 // move points the slot of a key from one reference to another.

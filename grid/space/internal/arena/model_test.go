@@ -324,7 +324,20 @@ func audit(t *Table) error {
 	if err := auditIndex(t); err != nil {
 		return err
 	}
-	return auditPages(t)
+	if err := auditPages(t); err != nil {
+		return err
+	}
+	want := Bytes{
+		Live:    t.slabs.live,
+		Garbage: t.slabs.used - t.slabs.live,
+		Slabs:   t.slabs.capacity,
+		Index:   t.index.bytes(),
+		Pages:   t.pages.bytes,
+	}
+	if got := t.Bytes(); got != want || got.Total() != want.Slabs+want.Index+want.Pages {
+		return fmt.Errorf("sizes %+v, want %+v", got, want)
+	}
+	return nil
 }
 
 func auditSlabs(t *Table) error {

@@ -9,20 +9,26 @@ import (
 
 // Table holds the entries of one space in one partition.
 //
-// One goroutine writes: only it may call Put, Delete, Reserve, Image and Bytes.
-// Any goroutine may call Get, ByOrder, Ascend and Len at any time, also while the
-// writer works; none of them waits. An empty table takes a few hundred bytes.
+// One goroutine writes: only it may call Put, Delete, Reserve and Image. Any
+// goroutine may call Get, ByOrder, Ascend, Len and Bytes at any time, also while
+// the writer works; none of them waits. An empty table takes a few hundred bytes.
 //
-// What a reader holds is never wrong, only old: a write becomes visible to all
-// readers at one moment of its call. Nothing is promised about two reads together:
-// a caller who needs several entries of one moment takes an Image, or reads
-// between writes.
+// What a reader holds is never wrong, only old. During its call a write becomes
+// visible to all readers, at one moment by order and at another by key. Nothing is
+// promised about two reads together: a caller who needs several entries of one
+// moment takes an Image, or reads between writes.
 type Table struct {
 	slabs      slabs
 	index      index
 	pages      pages
 	compaction compaction
 	entries    atomic.Int64
+	sizes      sizes
+}
+
+// sizes is what Bytes tells, as of the last write.
+type sizes struct {
+	live, used, slabs, index, pages atomic.Int64
 }
 
 // New returns an empty table. The seed spreads the keys; tables may share one, and
@@ -121,7 +127,7 @@ func (t *Table) Put(key []byte, m Meta, value []byte) (old Record, replaced bool
 		t.index.insert(p, r)
 		t.entries.Add(1)
 	}
-	t.compact()
+	t.finish()
 	return p.rec, p.ref != 0
 }
 
@@ -134,9 +140,28 @@ func (t *Table) Delete(key []byte) (old Record, removed bool) {
 	t.pages.remove(p.rec.Order())
 	t.index.remove(p)
 	t.slabs.discard(p.ref, p.rec.Size())
-	t.entries.Add(-1)
-	t.compact()
+	if t.entries.Add(-1) == 0 {
+		t.index.clear()
+	}
+	t.finish()
 	return p.rec, true
+}
+
+// finish ends every write.
+func (t *Table) finish() {
+	t.compact()
+	publish(&t.sizes.live, t.slabs.live)
+	publish(&t.sizes.used, t.slabs.used)
+	publish(&t.sizes.slabs, t.slabs.capacity)
+	publish(&t.sizes.index, t.index.bytes())
+	publish(&t.sizes.pages, t.pages.bytes)
+}
+
+// publish stores a number if it has changed; most of them seldom do.
+func publish(to *atomic.Int64, n int) {
+	if to.Load() != int64(n) {
+		to.Store(int64(n))
+	}
 }
 
 // Reserve prepares an empty table for about n entries, so that a load does not
@@ -145,6 +170,7 @@ func (t *Table) Delete(key []byte) (old Record, removed bool) {
 func (t *Table) Reserve(n int) {
 	if t.Len() == 0 && n > minSegment {
 		t.index.reserve(n)
+		publish(&t.sizes.index, t.index.bytes())
 	}
 }
 
@@ -160,18 +186,16 @@ type Bytes struct {
 // Total returns all bytes of the table, up to small change.
 func (b Bytes) Total() int { return b.Slabs + b.Index + b.Pages }
 
-// Bytes returns what the table takes at present. Memory that only readers and
-// images still hold is not counted.
+// Bytes returns what the table took after the last write; beside a write the
+// numbers may not fit together to the byte. Memory that only readers and images
+// still hold is not counted.
 func (t *Table) Bytes() Bytes {
-	b := Bytes{
-		Live:    t.slabs.live,
-		Garbage: t.slabs.used - t.slabs.live,
-		Slabs:   t.slabs.capacity,
-		Index:   8 * t.index.slots,
-		Pages:   t.pages.bytes,
+	live := t.sizes.live.Load()
+	return Bytes{
+		Live:    int(live),
+		Garbage: int(max(0, t.sizes.used.Load()-live)),
+		Slabs:   int(t.sizes.slabs.Load()),
+		Index:   int(t.sizes.index.Load()),
+		Pages:   int(t.sizes.pages.Load()),
 	}
-	if dir := t.index.dir.Load(); dir != nil {
-		b.Index += 8 * len(dir.segments)
-	}
-	return b
 }

@@ -171,7 +171,7 @@ func TestGarbageStaysBounded(t *testing.T) {
 			for i := range n {
 				table.Delete(number(i))
 			}
-			if b := table.Bytes(); b.Live != 0 || b.Total() > maxSlabLen+64<<10 {
+			if b := table.Bytes(); b.Live != 0 || b.Index > 1024 || b.Total() > maxSlabLen+8<<10 {
 				t.Errorf("after deleting all: %+v", b)
 			}
 			mustAudit(t, table)

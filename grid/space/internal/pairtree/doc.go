@@ -4,8 +4,8 @@
 //
 // A reader meets one type, [Tree]: a B+tree whose nodes lie in large chunks and
 // name each other by number, so that the garbage collector sees a few pointers
-// however many pairs there are. A pair takes 17 bytes
-// where pairs come in rising order, and 24 to 28 elsewhere.
+// however many pairs there are. A pair takes 17 bytes where pairs come in rising
+// order, and 24 to 28 elsewhere.
 //
 // A Tree belongs to one goroutine. Its content, and the sequence in which it is
 // walked, depend on the pairs alone and not on how they came and went.

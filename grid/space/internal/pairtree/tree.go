@@ -1,7 +1,5 @@
 package pairtree
 
-import "iter"
-
 // maxHeight bounds the branches above a leaf. Each has at least minFill children,
 // so node numbers end first.
 const maxHeight = 12
@@ -46,29 +44,29 @@ func (t *Tree) Has(hi, lo uint64) bool {
 
 // Min returns the lowest pair, and false if the tree is empty.
 func (t *Tree) Min() (hi, lo uint64, ok bool) {
-	for hi, lo := range t.AscendFrom(0, 0) {
-		return hi, lo, true
-	}
-	return 0, 0, false
+	t.AscendFrom(0, 0, func(h, l uint64) bool {
+		hi, lo, ok = h, l, true
+		return false
+	})
+	return hi, lo, ok
 }
 
-// AscendFrom yields the pairs at or above (hi, lo) in order.
-func (t *Tree) AscendFrom(hi, lo uint64) iter.Seq2[uint64, uint64] {
-	return func(yield func(hi, lo uint64) bool) {
-		if t.len == 0 {
-			return
-		}
-		from := Pair{hi, lo}
-		id := t.descend(from, nil)
-		for i := t.leaves.at(id).search(from); id != none; i = 0 {
-			l := t.leaves.at(id)
-			for _, p := range l.pairs[i:l.n] {
-				if !yield(p.Hi, p.Lo) {
-					return
-				}
+// AscendFrom calls fn with the pairs at or above (hi, lo) in order, until fn
+// returns false.
+func (t *Tree) AscendFrom(hi, lo uint64, fn func(hi, lo uint64) bool) {
+	if t.len == 0 {
+		return
+	}
+	from := Pair{hi, lo}
+	id := t.descend(from, nil)
+	for i := t.leaves.at(id).search(from); id != none; i = 0 {
+		l := t.leaves.at(id)
+		for _, p := range l.pairs[i:l.n] {
+			if !fn(p.Hi, p.Lo) {
+				return
 			}
-			id = l.next
 		}
+		id = l.next
 	}
 }
 

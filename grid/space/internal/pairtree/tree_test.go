@@ -52,10 +52,7 @@ func (m *model) check(from Pair) error {
 	if m.tree.Len() != len(m.pairs) {
 		return fmt.Errorf("%d pairs, want %d", m.tree.Len(), len(m.pairs))
 	}
-	var all []Pair
-	for hi, lo := range m.tree.AscendFrom(0, 0) {
-		all = append(all, Pair{hi, lo})
-	}
+	all := pairsFrom(&m.tree, Pair{})
 	if !slices.Equal(all, m.pairs) {
 		return fmt.Errorf("walk gives %v, want %v", all, m.pairs)
 	}
@@ -63,11 +60,7 @@ func (m *model) check(from Pair) error {
 	if got := m.tree.Has(from.Hi, from.Lo); got != there {
 		return fmt.Errorf("has %v: %v, want %v", from, got, there)
 	}
-	all = all[:0]
-	for hi, lo := range m.tree.AscendFrom(from.Hi, from.Lo) {
-		all = append(all, Pair{hi, lo})
-	}
-	if !slices.Equal(all, m.pairs[i:]) {
+	if all = pairsFrom(&m.tree, from); !slices.Equal(all, m.pairs[i:]) {
 		return fmt.Errorf("walk from %v gives %v, want %v", from, all, m.pairs[i:])
 	}
 	hi, lo, ok := m.tree.Min()
@@ -75,6 +68,14 @@ func (m *model) check(from Pair) error {
 		return fmt.Errorf("min is %d %d %v", hi, lo, ok)
 	}
 	return audit(&m.tree)
+}
+
+func pairsFrom(tree *Tree, from Pair) (all []Pair) {
+	tree.AscendFrom(from.Hi, from.Lo, func(hi, lo uint64) bool {
+		all = append(all, Pair{hi, lo})
+		return true
+	})
+	return all
 }
 
 // audit checks the shape: keys divide what is below them, leaves are chained in
@@ -209,23 +210,22 @@ func TestTreeIsASortedSet(t *testing.T) {
 // A walk may end early, and one from beyond the last pair yields nothing.
 func TestWalkEnds(t *testing.T) {
 	var tree Tree
-	for range tree.AscendFrom(0, 0) {
-		t.Fatal("an empty tree yields a pair")
+	if all := pairsFrom(&tree, Pair{}); all != nil {
+		t.Fatalf("an empty tree yields %v", all)
 	}
 	for i := range uint64(100) {
 		tree.Insert(1, i)
 	}
 	n := 0
-	for range tree.AscendFrom(1, 20) {
-		if n++; n == 50 {
-			break
-		}
-	}
+	tree.AscendFrom(1, 20, func(_, lo uint64) bool {
+		n++
+		return lo < 69
+	})
 	if n != 50 {
-		t.Fatalf("%d pairs", n)
+		t.Fatalf("%d pairs, want 50", n)
 	}
-	for hi, lo := range tree.AscendFrom(1, 100) {
-		t.Fatalf("%d %d is beyond the last pair", hi, lo)
+	if all := pairsFrom(&tree, Pair{1, 100}); all != nil {
+		t.Fatalf("%v from beyond the last pair", all)
 	}
 }
 

@@ -1,0 +1,190 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+// DefaultSpace is the space that every cluster has from its start.
+const DefaultSpace = "default"
+
+const (
+	// settleEvery is how often a member that belongs to no cluster looks around.
+	settleEvery = 100 * time.Millisecond
+	// consentTime is how long a member holds to the founder it has agreed to.
+	consentTime = 5 * time.Second
+	// foundTime bounds one attempt to found, in which every member is asked what
+	// its store holds.
+	foundTime = 30 * time.Second
+)
+
+// consent makes sure that of several members that might found a cluster, a given
+// member goes along with one.
+type consent struct {
+	mu    sync.Mutex
+	to    MemberID
+	until time.Time
+}
+
+// grant agrees to a founder unless another one has been agreed to a moment ago.
+func (c *consent) grant(to MemberID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if c.to != to && now.Before(c.until) {
+		return false
+	}
+	c.to, c.until = to, now.Add(consentTime)
+	return true
+}
+
+// blank reports whether this member has never been part of a cluster.
+func (n *Node) blank() bool {
+	if n.control.State().Formed() {
+		return false
+	}
+	empty, err := n.cgroup.Empty()
+	return err == nil && empty
+}
+
+// settle founds a cluster, or waits until this member has become part of one;
+// afterwards it keeps what others are told of this member true.
+func (n *Node) settle() {
+	for n.ctx.Err() == nil && !n.control.State().Formed() {
+		states, peering := n.states.heard(), n.peering.heard()
+		if n.blank() {
+			ctx, cancel := context.WithTimeout(n.ctx, foundTime)
+			if err := n.found(ctx); err != nil && n.ctx.Err() == nil {
+				n.log.Info("not forming a cluster yet", "reason", err)
+			}
+			cancel()
+		}
+		n.rest(settleEvery, states, peering)
+	}
+	if n.gossip == nil {
+		return
+	}
+	if err := n.gossip.UpdateMeta(n.describe()); err != nil && n.ctx.Err() == nil {
+		n.log.Warn("others are not told that this member is part of the cluster", "err", err)
+	}
+}
+
+// rest waits for a time or for one of the bells.
+func (n *Node) rest(d time.Duration, a, b <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-a:
+	case <-b:
+	case <-n.ctx.Done():
+	}
+}
+
+// found makes a cluster out of the members in sight, if this is the one to do
+// it: all are as new as this one, there are as many as are expected, none has a
+// lower name, and all agree. An error says what is missing.
+func (n *Node) found(ctx context.Context) error {
+	if n.gossip != nil && len(n.cfg.Seeds) > 0 {
+		select {
+		case <-n.gossip.Joined():
+		default:
+			return fmt.Errorf("no seed has answered")
+		}
+	}
+	peers := n.peers()
+	for _, p := range peers {
+		if p.Flags&FlagAdmitted != 0 {
+			return fmt.Errorf("member %s belongs to a cluster, which will admit this one", p.Member)
+		}
+	}
+	switch {
+	case len(peers) == 0:
+		return fmt.Errorf("this member does not see itself yet")
+	case len(peers) < n.cfg.Expect:
+		return fmt.Errorf("%d of %d members are there", len(peers), n.cfg.Expect)
+	case slices.MinFunc(peers, func(a, b Peer) int { return cmp.Compare(a.Member, b.Member) }).Member != n.name:
+		return fmt.Errorf("another member is to form the cluster")
+	}
+	form := &Form{
+		Partitions: n.cfg.Partitions, Copies: n.cfg.Copies, Durability: n.cfg.Durability,
+	}
+	for _, p := range peers {
+		answer, err := n.probe(ctx, p.Member, probe{Founder: n.name})
+		switch {
+		case err != nil:
+			return fmt.Errorf("member %s: %w", p.Member, err)
+		case !answer.Blank:
+			return fmt.Errorf("member %s belongs to a cluster", p.Member)
+		case !answer.Granted:
+			return fmt.Errorf("member %s has agreed to another founder", p.Member)
+		}
+		form.Members = append(form.Members, answer.Member)
+		grid, err := n.storedOf(ctx, p.Member)
+		if err != nil {
+			return fmt.Errorf("store of member %s: %w", p.Member, err)
+		}
+		if err := form.recall(p.Member, &grid); err != nil {
+			return err
+		}
+	}
+	if form.Cluster.IsZero() {
+		rand.Read(form.Cluster[:])
+	}
+	return n.foundWith(ctx, form)
+}
+
+// recall takes over what a store knows of the cluster that it belonged to.
+func (c *Form) recall(m MemberID, g *StoredGrid) error {
+	if g.Cluster.IsZero() {
+		return nil
+	}
+	if !c.Cluster.IsZero() && c.Cluster != g.Cluster {
+		return fmt.Errorf("cluster: the store of member %s belongs to cluster %s, others to %s (start it apart, or with an empty store)", m, g.Cluster, c.Cluster)
+	}
+	c.Cluster, c.Partitions = g.Cluster, g.Count
+	// The store that knows the most spaces was written last.
+	if g.LastSpace > c.LastSpace || len(c.Spaces) == 0 {
+		c.Spaces, c.LastSpace = g.Spaces, g.LastSpace
+	}
+	if len(g.Sinks) > len(c.Sinks) {
+		c.Sinks = g.Sinks
+	}
+	return nil
+}
+
+// foundWith makes the formed state the first one of the control group.
+func (n *Node) foundWith(ctx context.Context, form *Form) error {
+	commands := []Command{form}
+	if len(form.Spaces) == 0 {
+		commands = append(commands, &CreateSpace{Definition: space.Definition{Name: DefaultSpace, Shape: space.ShapeAny}})
+	}
+	commands = append(commands, &SetSink{Name: storeSinkName, Required: n.cfg.Store != nil})
+	made := NewControl()
+	for _, c := range commands {
+		reply, err := DecodeReply(made.Apply(EncodeCommand(c)))
+		if err == nil {
+			err = reply.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := n.cgroup.Inspect(ctx, func() { n.control.state.Store(made.State()) }); err != nil {
+		return err
+	}
+	if err := n.cgroup.Found(); err != nil {
+		n.control.state.Store(&State{})
+		return fmt.Errorf("cluster: found the control group: %w", err)
+	}
+	n.states.ring()
+	n.log.Info("has formed the cluster", "cluster", form.Cluster.String(), "members", len(form.Members))
+	return nil
+}

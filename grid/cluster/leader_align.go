@@ -1,0 +1,155 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/replica"
+)
+
+const (
+	// extraTime is how long a replica must have been missing from the table
+	// before it is removed from the group: the leader's own copy of the table may
+	// be behind.
+	extraTime = 2 * time.Second
+	// preferAfter is how long a leader that is not the preferred one waits before
+	// it hands over, and before it tries again.
+	preferAfter = time.Second
+	preferAgain = 5 * time.Second
+)
+
+// align brings the group's members to what the table says, one change at a time:
+// first who is missing, then who is too many, then the next step of a move, and
+// last the leadership to the preferred replica.
+func (h *held) align(ctx context.Context, l *leadership) error {
+	s := h.n.control.State()
+	g, ok := s.Group(h.id)
+	if !ok || g.Stage != Serving {
+		return nil
+	}
+	members := map[replica.ServerID]bool{}
+	for _, m := range h.group.Status().Members {
+		members[m.ID] = m.Voter
+	}
+	settled := true
+	for _, r := range g.Replicas {
+		if m, ok := s.Member(r.Member); ok && m.State == Lost {
+			continue
+		}
+		id := serverOf(r)
+		votes, there := members[id]
+		switch {
+		case !there:
+			return h.group.AddLearner(ctx, id)
+		case !votes && r.Role == Voter && h.group.CaughtUp(id):
+			return h.group.AddVoter(ctx, id)
+		case !votes && r.Role == Voter:
+			settled = false
+		}
+	}
+	if done, err := h.removeExtra(ctx, l, g, members); done || err != nil || !settled {
+		return err
+	}
+	if done, err := h.move(ctx, s, g); done || err != nil {
+		return err
+	}
+	return h.prefer(ctx, l, g, members)
+}
+
+func serverOf(r Replica) replica.ServerID {
+	return replica.ServerID{Member: string(r.Member), Incarnation: r.Incarnation}
+}
+
+// removeExtra removes a replica that the table does not name.
+func (h *held) removeExtra(ctx context.Context, l *leadership, g *Group, members map[replica.ServerID]bool) (done bool, err error) {
+	wanted := map[replica.ServerID]bool{}
+	for _, r := range g.Replicas {
+		wanted[serverOf(r)] = true
+	}
+	for id := range members {
+		if wanted[id] {
+			continue
+		}
+		if l.extra.id != id {
+			l.extra.id, l.extra.since = id, time.Now()
+			return true, nil
+		}
+		switch {
+		case time.Since(l.extra.since) < extraTime:
+			return true, nil
+		case id == h.self:
+			h.handOver(ctx)
+			return true, nil
+		}
+		return true, h.group.Remove(ctx, id)
+	}
+	l.extra.id = replica.ServerID{}
+	return false, nil
+}
+
+// move takes the next step of the group's move, if placement has one. The table
+// changes first and the group follows.
+func (h *held) move(ctx context.Context, s *State, g *Group) (done bool, err error) {
+	for _, m := range Desired(s) {
+		if m.Group != h.id {
+			continue
+		}
+		step := m.Next(g)
+		if step.Kind == Promote && !h.group.CaughtUp(serverOf(step.Replica)) {
+			return true, nil
+		}
+		reply, err := h.n.decide(ctx, &SetReplicas{Group: g.ID, Version: g.Version, Replicas: step.Replicas})
+		if err == nil {
+			err = reply.Err()
+		}
+		if err != nil {
+			return true, fmt.Errorf("move group %d: %w", g.ID, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// prefer hands the leadership to the preferred replica, so that leaders are spread
+// as placement wants them.
+func (h *held) prefer(ctx context.Context, l *leadership, g *Group, members map[replica.ServerID]bool) error {
+	r, ok := g.Preferred()
+	to := serverOf(r)
+	if !ok || to == h.self || !members[to] || !h.group.CaughtUp(to) || !h.n.staying(r.Member) {
+		return nil
+	}
+	if time.Since(l.started) < preferAfter || time.Since(l.offered) < preferAgain {
+		return nil
+	}
+	l.offered = time.Now()
+	return h.transfer(ctx, to)
+}
+
+// staying reports whether a member seems to be alive and has not said that it
+// goes.
+func (n *Node) staying(m MemberID) bool {
+	for _, p := range n.peers() {
+		if p.Member == m {
+			return p.Status == Alive && p.Flags&(FlagDraining|FlagLeaving) == 0
+		}
+	}
+	return false
+}
+
+// transfer hands the leadership over.
+func (h *held) transfer(ctx context.Context, to replica.ServerID) error {
+	h.log.Info("hands over", "to", to.String())
+	return h.group.Transfer(ctx, to)
+}
+
+// handOver makes some other replica lead, if one is up to date.
+func (h *held) handOver(ctx context.Context) {
+	for _, m := range h.group.Status().Members {
+		if m.Voter && m.ID != h.self && h.group.CaughtUp(m.ID) {
+			if h.transfer(ctx, m.ID) == nil {
+				return
+			}
+		}
+	}
+}

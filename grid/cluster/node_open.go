@@ -1,0 +1,270 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/replica"
+	"github.com/spacegrid/spacegrid/internal/wire"
+)
+
+// Names of what a member knows of itself before any group starts.
+const (
+	metaName        = "member"
+	metaIncarnation = "incarnation"
+	metaBoot        = "boot"
+	metaAttempt     = "attempt/" // and the group: the bootstrap that its replica comes from
+)
+
+// aloneAddr is where a member without a listener listens, on a network of its own.
+const aloneAddr = "alone:1"
+
+func (n *Node) openStorage() error {
+	if n.cfg.Dir == "" {
+		return nil
+	}
+	cfg := n.cfg.Logs
+	cfg.Dir = filepath.Join(n.cfg.Dir, "log")
+	if cfg.Logger == nil {
+		cfg.Logger = n.log
+	}
+	var err error
+	n.storage, err = replica.OpenLogStorage(cfg)
+	return err
+}
+
+// identify settles name, incarnation and boot, and keeps them. What is in memory
+// gets an incarnation that no earlier life can have had.
+func (n *Node) identify() error {
+	fresh := uint64(time.Now().UnixNano())
+	n.name, n.incarnation, n.boot = n.cfg.Name, fresh, 1
+	control := fresh
+	if n.storage != nil {
+		kept, err := n.meta(metaName)
+		if err != nil {
+			return err
+		}
+		if n.name == "" {
+			n.name = MemberID(kept)
+		}
+		if len(kept) > 0 && string(kept) != string(n.name) {
+			return fmt.Errorf("cluster: the folder %s belongs to member %q, not %q (give it its name, or another folder)", n.cfg.Dir, kept, n.name)
+		}
+		if control, err = n.keptNumber(metaIncarnation, fresh); err != nil {
+			return err
+		}
+		boot, err := n.keptNumber(metaBoot, 0)
+		if err != nil {
+			return err
+		}
+		n.boot = boot + 1
+	}
+	if n.name == "" {
+		n.name = MemberID("m" + strconv.FormatUint(rand.Uint64()>>32|1<<32, 36))
+	}
+	if err := CheckMemberID(n.name); err != nil {
+		return err
+	}
+	if n.cfg.Durability == Disk {
+		n.incarnation = control
+	}
+	n.controlID = replica.ServerID{Member: string(n.name), Incarnation: control}
+	n.log = n.log.With("member", string(n.name))
+	if n.storage == nil {
+		return nil
+	}
+	return errors.Join(
+		n.storage.SetMeta(metaName, []byte(n.name)),
+		n.storage.SetMeta(metaIncarnation, binary.AppendUvarint(nil, control)),
+		n.storage.SetMeta(metaBoot, binary.AppendUvarint(nil, n.boot)),
+	)
+}
+
+// meta returns a record of the member, nil if there is none.
+func (n *Node) meta(name string) ([]byte, error) {
+	b, err := n.storage.Meta(name)
+	if errors.Is(err, replica.ErrNoMeta) {
+		return nil, nil
+	}
+	return b, err
+}
+
+func (n *Node) keptNumber(name string, otherwise uint64) (uint64, error) {
+	b, err := n.meta(name)
+	if err != nil || b == nil {
+		return otherwise, err
+	}
+	v, k := binary.Uvarint(b)
+	if k != len(b) {
+		return 0, &ErrCorrupt{What: "record " + name + " of the member"}
+	}
+	return v, nil
+}
+
+func (n *Node) listen() error {
+	listen, addr := n.cfg.Network.Listen, n.cfg.Listen
+	n.dial = n.cfg.Network.Dial
+	switch {
+	case addr == "":
+		// A network of its own: the same way as with others, without others.
+		alone := wire.NewNetwork()
+		listen, addr, n.dial = alone.Listen, aloneAddr, alone.Dialer("alone")
+	case listen == nil:
+		listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	}
+	if n.dial == nil {
+		var err error
+		if n.dial, err = wire.TCPDialer(n.cfg.Source); err != nil {
+			return err
+		}
+	}
+	l, err := listen(addr)
+	if err != nil {
+		return fmt.Errorf("cluster: listen for other members: %w", err)
+	}
+	n.addr = l.Addr().String()
+	n.links = newLinks(n.dial)
+	n.mux = wire.NewMux(l, wire.MuxConfig{Log: n.log})
+	if n.cfg.Advertise != "" {
+		n.addr = n.cfg.Advertise
+	} else if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Errorf("cluster: this member listens on all addresses of its host at %s (say which one to advertise)", n.addr)
+	}
+	return nil
+}
+
+// serve begins to answer requests, when there is something to answer with.
+func (n *Node) serve() {
+	n.opened.Store(true)
+	s := &server{service: n, node: n}
+	n.mux.Handle(wire.PurposeRequests, wire.NewServer(wire.ServerConfig{Handle: s.call, Stream: s.stream, MaxFrame: maxRequestBytes}).Serve)
+}
+
+func (n *Node) openTransport() error {
+	var err error
+	cfg := replica.TransportConfig{
+		Mux: n.mux, Dial: n.dial, HeartbeatTimeout: n.cfg.Timing.Heartbeat, Log: n.log,
+		Confirm: func(group uint32, term uint64) bool {
+			if !n.opened.Load() {
+				return false
+			}
+			if group == uint32(ControlGroup) {
+				return n.cgroup.AtTerm(term)
+			}
+			h := n.held(GroupID(group))
+			return h != nil && h.group.AtTerm(term)
+		},
+	}
+	assign(&cfg.Self, string(n.name))
+	resolveBy(&cfg.Resolve, n.peerAddr)
+	n.transport, err = replica.OpenTransport(cfg)
+	return err
+}
+
+// assign and resolveBy fill fields of types that belong to the library behind
+// replica, which only replica imports.
+func assign[T ~string](field *T, value string) { *field = T(value) }
+
+func resolveBy[T ~string](field *func(T) (string, error), resolve func(string) (string, error)) {
+	*field = func(id T) (string, error) { return resolve(string(id)) }
+}
+
+// groupStorage opens what a group rests on.
+func (n *Node) groupStorage(g GroupID) (replica.GroupStorage, error) {
+	durable := n.cfg.Durability == Disk
+	if st, ok := n.control.State().Group(g); ok {
+		durable = st.Durability == Disk
+	}
+	if n.storage == nil || !durable && g != ControlGroup {
+		return replica.MemoryStorage(replica.MemoryStorageConfig{}, uint32(g))
+	}
+	return replica.DiskStorage(n.storage, n.snapshots(g), uint32(g))
+}
+
+func (n *Node) snapshots(g GroupID) replica.SnapshotStoreConfig {
+	cfg := n.cfg.Snapshots
+	cfg.Dir = filepath.Join(n.cfg.Dir, "snapshots", strconv.Itoa(int(g)))
+	if cfg.Logger == nil {
+		cfg.Logger = n.log
+	}
+	return cfg
+}
+
+// openControl opens the control group's replica, empty or with what it had.
+func (n *Node) openControl() error {
+	storage, err := n.groupStorage(ControlGroup)
+	if err != nil {
+		return err
+	}
+	n.cgroup, err = replica.OpenGroup(replica.GroupConfig{
+		ID: uint32(ControlGroup), Self: n.controlID, Storage: storage, Transport: n.transport,
+		StateMachine: &controlMachine{n.control, n.states.ring}, Timing: n.cfg.Timing,
+		Observer: controlObserver{n}, Logger: n.log.With("group", uint32(ControlGroup)),
+	})
+	if err != nil {
+		return fmt.Errorf("cluster: open the control group: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) openGossip() error {
+	if n.cfg.Listen == "" {
+		return nil
+	}
+	var err error
+	n.gossip, err = StartGossip(GossipConfig{
+		Meta: n.describe(), Cluster: n.cfg.ClusterName, Bind: n.cfg.GossipAddr, Advertise: n.cfg.GossipAdvertise,
+		Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey, Transport: n.cfg.Network.Gossip, Logger: n.log,
+		OnChange: n.peering.ring,
+		OnConflict: func(c *ConflictError) {
+			n.log.Error("another process uses this member's name", "err", c)
+		},
+	})
+	return err
+}
+
+// self is this member as it wants to be admitted.
+func (n *Node) self() Member {
+	return Member{
+		ID: n.name, Incarnation: n.incarnation, Boot: n.boot, Peer: n.addr,
+		RESP: n.cfg.RESP, HTTP: n.cfg.HTTP, Zone: n.cfg.Zone, State: Active,
+	}
+}
+
+// describe is this member as gossip tells others.
+func (n *Node) describe() Meta {
+	m := n.self()
+	meta := Meta{
+		Member: m.ID, Incarnation: m.Incarnation, Boot: m.Boot, Peer: m.Peer,
+		RESP: m.RESP, HTTP: m.HTTP, Zone: m.Zone, Version: n.cfg.Version,
+	}
+	s := n.control.State()
+	if s.Formed() {
+		meta.Flags |= FlagAdmitted
+	}
+	if n.storage != nil {
+		meta.Flags |= FlagDisk
+	}
+	return meta
+}
+
+// peers returns the members that seem to be alive, this one included.
+func (n *Node) peers() []Peer {
+	if n.gossip == nil {
+		return []Peer{{Meta: n.describe(), Status: Alive}}
+	}
+	all := n.gossip.Members()
+	alive := all[:0]
+	for _, p := range all {
+		if p.Status == Alive || p.Status == Suspect {
+			alive = append(alive, p)
+		}
+	}
+	return alive
+}

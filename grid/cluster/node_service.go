@@ -1,0 +1,277 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+const (
+	// maxMatched bounds the entries of one answer to a Match, and
+	// maxMatchedBytes their size: the goroutine that applies commands works them
+	// out, so an answer is a step that it can afford.
+	maxMatched      = 1024
+	maxMatchedBytes = 4 << 20
+)
+
+var _ Service = (*Node)(nil)
+
+// State implements Service.
+func (n *Node) State(context.Context) (*State, error) { return n.control.State(), nil }
+
+// leading returns the group's replica here and its leadership, or the refusal.
+func (n *Node) leading(g GroupID) (*held, *leadership, error) {
+	h := n.held(g)
+	if h == nil {
+		return nil, nil, &NotLeaderError{Group: g}
+	}
+	l := h.serving()
+	if l == nil {
+		return nil, nil, h.notLeader()
+	}
+	return h, l, nil
+}
+
+// Hello implements Service.
+func (n *Node) Hello(_ context.Context, g GroupID) ([]Greeting, error) {
+	h, l, err := n.leading(g)
+	if err != nil {
+		return nil, err
+	}
+	var gs []Greeting
+	for _, p := range sortedPartitions(h.host.all()) {
+		gs = append(gs, Greeting{Partition: p.ID(), History: p.History(), Clock: l.now(p.ID())})
+	}
+	return gs, nil
+}
+
+// Submit implements Service.
+func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome {
+	outs := make([]Outcome, len(subs))
+	h, l, err := n.leading(g)
+	if err != nil {
+		for i := range outs {
+			outs[i].Err = err
+		}
+		return outs
+	}
+	var c space.Command
+	good := make([]Submission, 0, len(subs))
+	places := make([]int, 0, len(subs))
+	for i := range subs {
+		if outs[i].Err = h.admit(ctx, l, &subs[i], &c); outs[i].Err == nil {
+			good, places = append(good, subs[i]), append(places, i)
+		}
+	}
+	for i, out := range h.submit(ctx, l, good) {
+		outs[places[i]] = out
+	}
+	return outs
+}
+
+// admit checks a client's command before it is proposed: that it is well formed,
+// that only clients' operations are in it, and that its partition is here. c is
+// scratch.
+func (h *held) admit(ctx context.Context, l *leadership, sub *Submission, c *space.Command) error {
+	if err := checkCommand(sub.Command, c); err != nil {
+		return err
+	}
+	if c.Session == 0 {
+		return &space.Error{Code: space.CodeInvalid, Detail: "a command without a session", Hint: "say hello first"}
+	}
+	p := h.host.partition(sub.Partition)
+	if p == nil {
+		return &NotLeaderError{Group: h.id}
+	}
+	h.acquaintAll(ctx, l, p, c.Ops)
+	return nil
+}
+
+// Read implements Service.
+func (n *Node) Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]Found, error) {
+	if level == Local {
+		return n.readLocal(g, gets)
+	}
+	h, l, err := n.leading(g)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Found, len(gets))
+	for i := range gets {
+		if err := h.read(ctx, l, &gets[i], &found[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.confirm(ctx, l); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+func (n *Node) readLocal(g GroupID, gets []Get) ([]Found, error) {
+	h := n.held(g)
+	if h == nil {
+		return nil, &NotLeaderError{Group: g}
+	}
+	found := make([]Found, len(gets))
+	for i := range gets {
+		p := h.host.partition(gets[i].Partition)
+		if p == nil {
+			return nil, &NotLeaderError{Group: g}
+		}
+		found[i].Entry, found[i].Code = p.Get(gets[i].Space, gets[i].Key)
+	}
+	return found, nil
+}
+
+// read looks an entry up. One that is there though its lease has ended is removed
+// first, so that nobody who reads later sees it again.
+func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) error {
+	p := h.host.partition(get.Partition)
+	if p == nil {
+		return &NotLeaderError{Group: h.id}
+	}
+	found.Entry, found.Code = p.Get(get.Space, get.Key)
+	if found.Code == space.CodeNoSpace {
+		h.acquaint(ctx, l, p, get.Space)
+		found.Entry, found.Code = p.Get(get.Space, get.Key)
+	}
+	for found.Code == space.OK && past(&found.Entry, l.now(get.Partition)) {
+		if err := h.order(ctx, l, []systemCommand{{get.Partition, space.TickCommand()}}); err != nil {
+			// That the entry is to be removed is no effect of the read.
+			return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
+		}
+		found.Entry, found.Code = p.Get(get.Space, get.Key)
+	}
+	if found.Code != space.OK {
+		found.Entry = space.Entry{}
+	}
+	return nil
+}
+
+// past reports whether an entry's lease has ended.
+func past(e *space.Entry, now space.Time) bool { return e.Deadline != space.Never && e.Deadline <= now }
+
+// confirm makes sure that what was read before is not out of date.
+func (h *held) confirm(ctx context.Context, l *leadership) error {
+	err := h.translate(h.group.Confirm(ctx, l.term))
+	if err != nil && !repeatable(err) {
+		return err
+	}
+	if err != nil {
+		// A read has no effect, whatever became of its confirmation.
+		if h.serving() == nil {
+			return h.notLeader()
+		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
+	}
+	return nil
+}
+
+// Match implements Service.
+func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matched, error) {
+	h := n.held(g)
+	if h == nil {
+		return Matched{}, &NotLeaderError{Group: g}
+	}
+	l := h.serving()
+	if level == Linearizable && l == nil {
+		return Matched{}, h.notLeader()
+	}
+	for _, id := range q.Partitions {
+		p := h.host.partition(id)
+		if p == nil {
+			return Matched{}, &NotLeaderError{Group: g}
+		}
+		if l != nil {
+			h.acquaint(ctx, l, p, q.Space)
+		}
+	}
+	m := Matched{Next: q.From}
+	for i, size := 0, 0; i < len(q.Partitions) && len(m.Entries) < min(q.Limit, maxMatched) && size < maxMatchedBytes; i++ {
+		more, err := h.match(ctx, l, &q, q.Partitions[i], &m)
+		if err != nil {
+			return Matched{}, err
+		}
+		if m.Code != space.OK || more {
+			break
+		}
+		for j := range m.Entries {
+			size += len(m.Entries[j].Key) + len(m.Entries[j].Value)
+		}
+		m.Done, m.Next = i+1, 0
+	}
+	if level == Linearizable {
+		if err := h.confirm(ctx, l); err != nil {
+			return Matched{}, err
+		}
+	}
+	return m, nil
+}
+
+// match searches one partition, on the goroutine that applies, and reports
+// whether it stopped before the end.
+func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.PartitionID, m *Matched) (more bool, err error) {
+	want := min(q.Limit, maxMatched) - len(m.Entries)
+	var found []space.Entry
+	gone := false
+	err = h.group.Inspect(ctx, func() {
+		p := h.host.partition(id)
+		if p == nil {
+			gone = true
+			return
+		}
+		found, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, q.AllowScan)
+	})
+	if err != nil || gone {
+		return false, fmt.Errorf("%w: the replica of group %d is closing", ErrUnavailable, h.id)
+	}
+	if more = len(found) == want; more {
+		m.Next = found[len(found)-1].Order + 1
+	}
+	for i := range found {
+		if l == nil || !past(&found[i], l.now(id)) {
+			m.Entries = append(m.Entries, found[i])
+		}
+	}
+	return more, nil
+}
+
+// Invoke implements Service.
+func (n *Node) Invoke(ctx context.Context, g GroupID, call Invocation) ([]byte, error) {
+	h, l, err := n.leading(g)
+	if err != nil {
+		return nil, err
+	}
+	p := h.host.partition(call.Partition)
+	if p == nil {
+		return nil, &NotLeaderError{Group: g}
+	}
+	if n.cfg.Handlers == nil {
+		return nil, ErrUnknownHandler
+	}
+	return h.invoke(ctx, l, p, &call)
+}
+
+// Refresh implements Topology: it returns when this member has what the control
+// group had agreed on when it was called.
+func (n *Node) Refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	version, err := n.agreedVersion(ctx)
+	if err != nil {
+		return err
+	}
+	return n.reach(ctx, version)
+}
+
+// refreshTime bounds one look for a newer control state.
+const refreshTime = time.Second
+
+// topology is the Node as a Topology.
+type topology struct{ n *Node }
+
+func (t topology) State() *State                     { return t.n.control.State() }
+func (t topology) Refresh(ctx context.Context) error { return t.n.Refresh(ctx) }

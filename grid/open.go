@@ -1,0 +1,66 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spacegrid/spacegrid/grid/cluster"
+	"github.com/spacegrid/spacegrid/grid/replica"
+)
+
+// Open starts a member in this process and returns a handle to its grid. A grid
+// of one member is ready at once; otherwise Ready tells when the cluster is
+// formed and can serve. The member stops with Close.
+func Open(ctx context.Context, c Config) (*Grid, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Grid{handlers: &handlers{byName: map[string]Handler{}}}
+	node := cluster.NodeConfig{
+		Name: cluster.MemberID(c.Name), Listen: c.Listen, GossipAddr: c.Gossip, Seeds: c.Join,
+		ClusterName: c.Cluster, Zone: c.Zone, RESP: c.RESP, HTTP: c.HTTP, Expect: c.Expect,
+		Partitions: c.Partitions, Copies: c.Copies, AcceptLoss: c.AcceptLoss,
+		Handlers: g.handlers, Logger: c.Logger, Logs: replica.LogStorageConfig{OnFatal: c.OnFatal},
+	}
+	if c.InMemory {
+		node.Durability = cluster.Memory
+	}
+	if c.Dir != "" {
+		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("grid: data folder: %w", err)
+		}
+		node.Dir = filepath.Join(c.Dir, logDir)
+		var err error
+		if g.record, err = openRecord(filepath.Join(c.Dir, storeDir), c.Logger, c.OnFatal); err != nil {
+			return nil, fmt.Errorf("grid: store: %w", err)
+		}
+		node.Store = g.record
+	}
+	var err error
+	if g.node, err = cluster.OpenNode(ctx, node); err != nil {
+		if g.record != nil {
+			err = errors.Join(err, g.record.close())
+		}
+		return nil, fmt.Errorf("grid: %w", err)
+	}
+	g.router = g.node.Router()
+	if c.Expect <= 1 && len(c.Join) == 0 {
+		if err := g.Ready(ctx); err != nil {
+			return nil, errors.Join(err, g.Close())
+		}
+	}
+	return g, nil
+}
+
+// Ready waits until the grid can serve: the cluster is formed and every partition
+// has a leader that answers.
+func (g *Grid) Ready(ctx context.Context) error {
+	if g.node != nil {
+		return g.node.Ready(ctx)
+	}
+	return g.router.Ready(ctx)
+}

@@ -1,0 +1,226 @@
+package grid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spacegrid/spacegrid/datapump"
+	"github.com/spacegrid/spacegrid/grid/cluster"
+	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/store"
+	"github.com/spacegrid/spacegrid/reader"
+	"github.com/spacegrid/spacegrid/writer"
+)
+
+// record is the embedded store of a member: a pump that follows the member's own
+// partitions, a writer behind it, a reader for a cold start, all over one store.
+type record struct {
+	store  *store.Store
+	pump   *datapump.Pump
+	writer *writer.Writer
+	reader *reader.Reader
+}
+
+var _ cluster.Store = (*record)(nil)
+
+// openRecord opens the store in a folder and starts the pump. onFatal is called
+// once if the disk fails.
+func openRecord(dir string, log *slog.Logger, onFatal func(error)) (*record, error) {
+	s, err := store.Open(store.Config{Dir: dir, Logger: log, OnFatal: onFatal})
+	if err != nil {
+		return nil, err
+	}
+	w := writer.New(s, log)
+	p, err := datapump.Open(datapump.Config{
+		Name: storeSinkName, Sink: w, Logger: log,
+		// The member's partitions are the truth: a store that holds another
+		// history belongs to a replica that was replaced or started cold.
+		Takeover: true,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &record{store: s, pump: p, writer: w, reader: reader.New(s)}, nil
+}
+
+const storeSinkName = "store"
+
+func (r *record) close() error { return errors.Join(r.pump.Close(), r.store.Close()) }
+
+// boundGrid is what all partitions of a stored grid have in common, as it is kept
+// in the store.
+type boundGrid struct {
+	Cluster   cluster.ClusterID `json:"cluster"`
+	Count     int               `json:"partitions"`
+	LastSpace space.ID          `json:"last_space"`
+	Spaces    [][]byte          `json:"spaces"` // encoded definitions
+	Sinks     []boundSink       `json:"sinks"`
+}
+
+type boundSink struct {
+	ID       space.SinkID `json:"id"`
+	Name     string       `json:"name"`
+	Required bool         `json:"required"`
+}
+
+// ErrForeignStore is returned when a member's store belongs to another cluster
+// than the one the member is in. Nothing in it has been changed.
+var ErrForeignStore = errors.New("grid: the store in the data folder belongs to another cluster (start the member with that cluster, or with an empty data folder)")
+
+// Bind implements cluster.Store. A store stays with the cluster that it was bound
+// to first: what it holds may be all that is left of that one.
+func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
+	old, err := r.Stored(ctx)
+	if err != nil {
+		return err
+	}
+	if !old.Cluster.IsZero() && old.Cluster != g.Cluster {
+		return fmt.Errorf("%w: %s, not %s", ErrForeignStore, old.Cluster, g.Cluster)
+	}
+	bound := boundGrid{Cluster: g.Cluster, Count: g.Count, LastSpace: g.LastSpace}
+	for i := range g.Spaces {
+		bound.Spaces = append(bound.Spaces, space.AppendDefinition(nil, &g.Spaces[i]))
+	}
+	for _, s := range g.Sinks {
+		bound.Sinks = append(bound.Sinks, boundSink(s))
+	}
+	b, err := json.Marshal(bound)
+	if err != nil {
+		return fmt.Errorf("grid: bind the store: %w", err)
+	}
+	return r.store.SetMeta(store.MetaCluster, b)
+}
+
+// Stored implements cluster.Store.
+func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
+	b, err := r.store.Meta(store.MetaCluster)
+	if errors.Is(err, store.ErrNoMeta) {
+		return cluster.StoredGrid{}, nil
+	}
+	if err != nil {
+		return cluster.StoredGrid{}, err
+	}
+	var bound boundGrid
+	if err := json.Unmarshal(b, &bound); err != nil {
+		return cluster.StoredGrid{}, fmt.Errorf("grid: the store's account of its grid does not read: %w", err)
+	}
+	positions, err := r.reader.Positions()
+	if err != nil {
+		return cluster.StoredGrid{}, err
+	}
+	g := cluster.StoredGrid{Cluster: bound.Cluster, Count: bound.Count, LastSpace: bound.LastSpace}
+	for _, b := range bound.Spaces {
+		def, err := space.DecodeDefinition(b)
+		if err != nil {
+			return cluster.StoredGrid{}, err
+		}
+		g.Spaces = append(g.Spaces, def)
+	}
+	for _, s := range bound.Sinks {
+		g.Sinks = append(g.Sinks, space.Sink(s))
+	}
+	for _, p := range positions {
+		g.Partitions = append(g.Partitions, cluster.StoredPartition{ID: p.Partition, Position: p.Position, Epoch: p.Epoch})
+	}
+	return g, nil
+}
+
+// Load implements cluster.Store.
+func (r *record) Load(ctx context.Context, p space.PartitionID, h space.History) (*space.Partition, error) {
+	return r.reader.Load(ctx, p, h)
+}
+
+// Export implements cluster.Store.
+func (r *record) Export(ctx context.Context, p space.PartitionID, w io.Writer) error {
+	_, err := r.reader.Export(ctx, p, w)
+	return err
+}
+
+// Import implements cluster.Store.
+func (r *record) Import(_ context.Context, in io.Reader, h space.History) (*space.Partition, error) {
+	return reader.Import(in, h)
+}
+
+// Attach implements cluster.Store.
+func (r *record) Attach(p space.PartitionID, src cluster.StoreSource) error {
+	return r.pump.Add(p, pumpSource{src})
+}
+
+// Detach implements cluster.Store.
+func (r *record) Detach(p space.PartitionID) { r.pump.Remove(p) }
+
+// Notify implements cluster.Store.
+func (r *record) Notify(p space.PartitionID) { r.pump.Notify(p) }
+
+// Watermarks implements cluster.Store.
+func (r *record) Watermarks() map[space.PartitionID]space.Seq {
+	marks := r.pump.Watermarks()
+	m := make(map[space.PartitionID]space.Seq, len(marks))
+	for _, w := range marks {
+		m[w.Partition] = w.Seq
+	}
+	return m
+}
+
+// Flush implements cluster.Store.
+func (r *record) Flush(ctx context.Context) error { return r.pump.Flush(ctx) }
+
+// pumpSource is a partition of the cluster as the pump wants it.
+type pumpSource struct{ cluster.StoreSource }
+
+func (s pumpSource) Describe() datapump.Description {
+	return datapump.Description(s.StoreSource.Describe())
+}
+
+func (s pumpSource) Cut(ctx context.Context) (datapump.Cut, error) {
+	img, clock, err := s.StoreSource.Cut(ctx)
+	return datapump.Cut{Image: img, Clock: clock}, err
+}
+
+// PumpStatus is how far a member's store is, as Inspect("pump") tells.
+type PumpStatus struct {
+	Sink           string `json:"sink"`
+	State          string `json:"state"` // following, behind, paused, failing
+	BacklogChanges uint64 `json:"backlog_changes"`
+	BacklogBytes   uint64 `json:"backlog_bytes"`
+	LagMillis      int64  `json:"lag_ms"`
+	Written        uint64 `json:"written"`
+	Batches        uint64 `json:"batches"`
+	Resyncs        uint64 `json:"resyncs"`
+	Failures       uint64 `json:"failures"`
+	DeadLetters    uint64 `json:"dead_letters"`
+	Trouble        string `json:"trouble,omitempty"`
+}
+
+// Inspect implements cluster.StoreInspector: it returns a PumpStatus.
+func (r *record) Inspect() any {
+	s := r.pump.Status()
+	v := PumpStatus{
+		Sink: s.Sink, State: "following", Written: s.Stats.Written, Batches: s.Stats.Batches,
+		Resyncs: s.Stats.Resyncs, Failures: s.Stats.Failures,
+	}
+	trouble := s.Err
+	for i := range s.Partitions {
+		p := &s.Partitions[i]
+		v.BacklogChanges += p.BacklogChanges
+		v.BacklogBytes += p.BacklogBytes
+		v.DeadLetters += p.DeadLetters
+		v.LagMillis = max(v.LagMillis, p.Lag.Milliseconds())
+		if trouble == nil {
+			trouble = p.Err
+		}
+	}
+	switch {
+	case s.Paused:
+		v.State = "paused"
+	case trouble != nil:
+		v.State, v.Trouble = "failing", trouble.Error()
+	case v.BacklogChanges > 0:
+		v.State = "behind"
+	}
+	return v
+}

@@ -1,0 +1,144 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// caughtUpLag is how many entries a learner may be behind and count as
+	// caught up. While commands flow, some are always under way.
+	caughtUpLag = 256
+	// heardBeats is how many heartbeat timeouts old the last word of a replica
+	// may be for it to count.
+	heardBeats = 2
+)
+
+// ErrNotCaughtUp is returned by AddVoter for a replica that is not a learner that
+// has caught up. Nothing has changed; try again later.
+var ErrNotCaughtUp = errors.New("replica: not a learner that has caught up")
+
+// AddLearner adds a replica that receives everything and does not vote. Only the
+// leader can. It blocks until the change is agreed on.
+//
+// Here and in AddVoter and Remove, ErrIndeterminate means that the change may
+// still happen; to ask for it again does no harm.
+func (g *Group) AddLearner(ctx context.Context, id ServerID) error {
+	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
+		return r.AddNonvoter(id.raftID(), id.raftAddress(), 0, g.cfg.Timing.Election)
+	})
+}
+
+// AddVoter gives a learner a vote. It fails with ErrNotCaughtUp unless the learner
+// is CaughtUp: the group might have to wait for it, or, if the others fail, stay
+// without a leader, because a voter refuses its vote to members it has not heard
+// of.
+func (g *Group) AddVoter(ctx context.Context, id ServerID) error {
+	in := g.current.Load()
+	if in.raft.State() != raft.Leader {
+		return in.notLeader()
+	}
+	if !g.CaughtUp(id) && !slices.Contains(in.voters(), id.raftID()) {
+		return fmt.Errorf("%w: %v", ErrNotCaughtUp, id)
+	}
+	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
+		return r.AddVoter(id.raftID(), id.raftAddress(), 0, g.cfg.Timing.Election)
+	})
+}
+
+// Remove removes a replica. A leader that removes itself steps down. The removed
+// replica learns nothing of it; its owner closes it.
+func (g *Group) Remove(ctx context.Context, id ServerID) error {
+	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
+		return r.RemoveServer(id.raftID(), 0, g.cfg.Timing.Election)
+	})
+}
+
+func (g *Group) change(ctx context.Context, id ServerID, start func(*raft.Raft) raft.Future) error {
+	if err := id.validate(); err != nil {
+		return err
+	}
+	in := g.current.Load()
+	err, answered := g.await(ctx, in, start)
+	if answered {
+		return in.outcome(err)
+	}
+	return err
+}
+
+// Transfer hands the leadership to a voter, which then stands for election; it
+// waits until this replica leads no more. While it is under way commands are
+// refused as by a NotLeaderError. The transfer fails when the voter cannot catch
+// up within Timing.Election; this replica then leads on.
+func (g *Group) Transfer(ctx context.Context, to ServerID) error {
+	in := g.current.Load()
+	err, answered := g.await(ctx, in, func(r *raft.Raft) raft.Future {
+		return r.LeadershipTransferToServer(to.raftID(), to.raftAddress())
+	})
+	switch {
+	case !answered || err == nil:
+		return err
+	case errors.Is(err, raft.ErrNotLeader):
+		return in.notLeader()
+	}
+	return fmt.Errorf("replica: transfer to %v: %w", to, err)
+}
+
+// Snapshot takes a snapshot of the state machine and truncates the log behind
+// it, on this replica alone. It does nothing if nothing has been applied.
+func (g *Group) Snapshot(ctx context.Context) error {
+	err, answered := g.await(ctx, g.current.Load(), func(r *raft.Raft) raft.Future { return r.Snapshot() })
+	switch {
+	case !answered:
+		return err
+	case err == nil, errors.Is(err, raft.ErrNothingNewToSnapshot):
+		return nil
+	}
+	return fmt.Errorf("replica: snapshot: %w", err)
+}
+
+// await starts something that raft answers to and waits for the answer. It
+// returns raft's error, or, if there was no answer, what to return.
+func (g *Group) await(ctx context.Context, in *instance, start func(*raft.Raft) raft.Future) (err error, answered bool) {
+	if !in.begin() {
+		return g.gone(), false
+	}
+	answer := make(chan error, 1)
+	go func() { // instance.stop waits for it
+		defer in.end()
+		answer <- start(in.raft).Error()
+	}()
+	select {
+	case err := <-answer:
+		return err, true
+	case <-ctx.Done():
+		return indeterminate(ctx.Err()), false
+	}
+}
+
+// gone returns the error for an instance that has ended.
+func (g *Group) gone() error {
+	select {
+	case <-g.stop:
+		return ErrGroupClosed
+	default:
+		return &NotLeaderError{}
+	}
+}
+
+// CaughtUp tells whether a replica has nearly all of the log: it has answered
+// within the last heartbeats, was at most a few messages behind, and knows all
+// members. Only the leader knows; others say no.
+func (g *Group) CaughtUp(id ServerID) bool {
+	in := g.current.Load()
+	if in.raft.State() != raft.Leader {
+		return false
+	}
+	c, ok := in.trans.contact(id.raftID())
+	return ok && c.lag <= caughtUpLag && c.last >= g.machine.configured.Load() && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
+}

@@ -1,0 +1,91 @@
+package space_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+// FuzzCommand: whatever bytes arrive, they are decoded or refused, what is
+// decoded encodes to a form that decodes to the same, and Apply survives it.
+func FuzzCommand(f *testing.F) {
+	full := session(7, 3, 99, put("a", "1"), space.Op{
+		Code: space.OpChange, Space: 2, Key: []byte("k"), Kind: space.KindFields, Flags: space.FlagCreate, Match: 4, Lease: 5,
+		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}},
+	}, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3})
+	f.Add(full.Append(nil))
+	for _, c := range []space.Command{
+		space.TickCommand(), space.EpochCommand(5), space.TrimCommand(space.Trim{Floor: 3}), space.DropCommand(1),
+		space.DefineCommand(&space.Definition{ID: 5, Name: "x"}), space.SinkCommand(space.Sink{ID: 2, Name: "s"}),
+	} {
+		f.Add(c.Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c, again space.Command
+		if space.DecodeCommand(&c, b) == nil {
+			canonical := c.Append(nil)
+			if err := space.DecodeCommand(&again, canonical); err != nil || !bytes.Equal(again.Append(nil), canonical) {
+				t.Fatalf("%v: %x becomes %x", err, b, canonical)
+			}
+		}
+		p := newPartition(t)
+		apply(t, p, 0, command(put("a", "1")))
+		if _, err := space.DecodeReply(p.ApplyBytes(1, b)); err != nil {
+			t.Fatal(err)
+		}
+		// The state is still whole.
+		var out bytes.Buffer
+		if err := p.Image().Export(&out); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := space.Restore(&out); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzRestore: a damaged export is refused, never believed and never fatal.
+func FuzzRestore(f *testing.F) {
+	p := newPartition(f)
+	apply(f, p, 1, session(1, 1, 99, put("a", "1")))
+	apply(f, p, 1, command(put("b", "2")))
+	var out bytes.Buffer
+	if err := p.Image().Export(&out); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(out.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		q, err := space.Restore(bytes.NewReader(b))
+		if err == nil && bytes.Equal(b, out.Bytes()) && q.Image().Digest() != p.Image().Digest() {
+			t.Fatal("an undamaged export restores to another state")
+		}
+	})
+}
+
+// FuzzReply and the decoders of entries and changes refuse what they cannot read.
+func FuzzReply(f *testing.F) {
+	p := newPartition(f)
+	c := command(put("a", "1"), space.Op{Code: space.OpTake, Space: 1, Key: []byte("a"), Flags: space.FlagReturn})
+	f.Add(p.ApplyBytes(0, c.Append(nil)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := space.DecodeReply(b); err == nil {
+			if _, err := space.DecodeReply(r.Append(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if e, _, err := space.DecodeEntry(b); err == nil {
+			if again, _, err := space.DecodeEntry(space.AppendEntry(nil, &e)); err != nil || showEntry(again) != showEntry(e) {
+				t.Fatalf("%v: %s becomes %s", err, showEntry(e), showEntry(again))
+			}
+		}
+		if c, _, err := space.DecodeChange(b); err == nil {
+			if _, _, err := space.DecodeChange(c.Append(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := space.DecodeDefinition(b); err == nil && len(b) == 0 {
+			t.Fatal("nothing is no definition")
+		}
+	})
+}

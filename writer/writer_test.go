@@ -1,0 +1,126 @@
+package writer_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/spacegrid/spacegrid/datapump"
+	"github.com/spacegrid/spacegrid/datapump/sinktest"
+	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/store"
+	"github.com/spacegrid/spacegrid/reader"
+	"github.com/spacegrid/spacegrid/writer"
+)
+
+// openStore opens a store in fs that fails the test if its disk does.
+func openStore(t testing.TB, fs vfs.FS) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Config{
+		Dir: "store", FS: fs, MemTableBytes: 1 << 20,
+		OnFatal: func(err error) { t.Errorf("the disk failed: %v", err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// contentOf reads back what a store holds of a partition.
+func contentOf(t testing.TB, s *store.Store, p space.PartitionID) (sinktest.Content, space.Position) {
+	t.Helper()
+	snapshot, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	m, err := snapshot.Mark(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := sinktest.Content{}
+	spaces, err := snapshot.Spaces(p, m.Generation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range spaces {
+		c.Define(&spaces[i].Definition)
+	}
+	at, err := reader.New(s).Scan(t.Context(), p, func(id space.ID, e space.Entry) error {
+		c.Put(id, e)
+		return nil
+	})
+	if err != nil && !errors.Is(err, reader.ErrNotStored) {
+		t.Fatal(err)
+	}
+	for i := range spaces {
+		if id := spaces[i].Definition.ID; uint64(len(c[id].ByKey)) != spaces[i].Entries {
+			t.Errorf("space %d counts %d entries and holds %d", id, spaces[i].Entries, len(c[id].ByKey))
+		}
+	}
+	return c, at
+}
+
+// The writer keeps the contract of a sink.
+func TestContract(t *testing.T) {
+	sinktest.Run(t, func(t *testing.T) sinktest.Opened {
+		s := openStore(t, vfs.NewMem())
+		return sinktest.Opened{Sink: writer.New(s, nil), Read: func(p space.PartitionID) (sinktest.Content, space.Position) {
+			return contentOf(t, s, p)
+		}}
+	})
+}
+
+// A pump over a store leaves exactly the partition's content in it.
+func TestPumpToStore(t *testing.T) {
+	src := sinktest.NewSource(7, space.History{7})
+	s := openStore(t, vfs.NewMem())
+	pump, err := datapump.Open(datapump.Config{Name: "store", Sink: writer.New(s, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pump.Close()
+	if err := pump.Add(7, src); err != nil {
+		t.Fatal(err)
+	}
+	rng := newRand(1)
+	for range 20 {
+		src.Random(rng, 50)
+		pump.Notify(7)
+	}
+	if err := pump.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	got, at := contentOf(t, s, 7)
+	if want := src.At(src.Last()); got.String() != want.String() || at.Seq != src.Last() {
+		t.Fatalf("store at %d:\n%s\npartition at %d:\n%s", at.Seq, got, src.Last(), want)
+	}
+}
+
+// A partition that is dropped leaves nothing behind, and others are not touched.
+func TestDrop(t *testing.T) {
+	s := openStore(t, vfs.NewMem())
+	w := writer.New(s, nil)
+	sources := []*sinktest.Source{sinktest.NewSource(7, space.History{7}), sinktest.NewSource(8, space.History{8})}
+	for _, src := range sources {
+		src.Random(newRand(1), 50)
+		if _, err := w.Fence(t.Context(), src.Fence()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Apply(t.Context(), &datapump.Batch{Sections: []datapump.Section{src.Section(0, src.Last())}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Drop(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	if c, at := contentOf(t, s, 7); len(c) != 0 || at != (space.Position{}) {
+		t.Errorf("of the dropped partition %v is left at %v", c, at)
+	}
+	if c, at := contentOf(t, s, 8); c.String() != sources[1].At(at.Seq).String() || at.Seq != sources[1].Last() {
+		t.Errorf("the other partition stands at %v with\n%s", at, c)
+	}
+}
