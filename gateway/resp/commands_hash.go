@@ -334,10 +334,10 @@ func stageHDel(d *dialog, c Command) {
 		return
 	}
 	d.then(c, d.do(changeHash(c.Args[1], space.FlagReturn, mutations)), 1, answerHDel)
+	d.reads.add(space.Slot(c.Args[1]))
 }
 
-// answerHDel has the hash removed if no field is left. It is removed as it was
-// found: a field that somebody sets first keeps it.
+// answerHDel has the hash removed if no field is left.
 func answerHDel(d *dialog, p *pending) {
 	r, err := d.result(p.at)
 	switch {
@@ -350,7 +350,7 @@ func answerHDel(d *dialog, p *pending) {
 	}
 	if e := &r.Entries[0]; isEmptyHash(e) {
 		if id, ok := d.spaceOf(d.session.DB()); ok {
-			d.emptied = append(d.emptied, emptied{space: id, key: append([]byte(nil), e.Key...), version: e.Version})
+			d.emptied = append(d.emptied, emptied{space: id, key: append([]byte(nil), e.Key...)})
 		}
 	}
 	d.out.Int(int64(r.Count))
