@@ -108,7 +108,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	defer func() {
 		lc.end()
 		if f.keep {
-			a.note("the data is in %s", folder)
+			a.notef("the data is in %s", folder)
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(folder))
@@ -131,15 +131,15 @@ func (a *app) reportDemo(d *demo) error {
 		return err
 	}
 	for _, c := range d.verdict.complaints {
-		a.note("violation: %s", c)
+		a.notef("violation: %s", c)
 	}
 	if d.ledger.firstFail != nil {
-		a.note("first request without an answer: %v", d.ledger.firstFail)
+		a.notef("first request without an answer: %v", d.ledger.firstFail)
 	}
 	if r.OK {
 		return nil
 	}
-	a.note("the demo failed, seed %d", r.Seed)
+	a.notef("the demo failed, seed %d", r.Seed)
 	return &quietError{exitError}
 }
 
