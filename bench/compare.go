@@ -89,6 +89,7 @@ func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
+	p.pids = m.pids()
 	targets := []target{{name: "spacegrid", dial: DialRESP(m.plans[0].RESP)}}
 	redis, err := StartRedis(ctx, c.Redis)
 	switch {
@@ -98,6 +99,7 @@ func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 		return err
 	default:
 		defer func() { err = errors.Join(err, redis.Close()) }()
+		p.pids = append(p.pids, redis.process.pid())
 		targets = append(targets, target{name: redis.Name(), dial: DialRESP(redis.Addr())})
 	}
 	report.note("resp: one member in %s", m.where())

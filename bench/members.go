@@ -46,7 +46,8 @@ type Start struct {
 type members struct {
 	plans     []Member
 	processes []*process
-	inside    []func() error // closes a member in this process
+	grids     []*grid.Grid   // of the members in this process
+	inside    []func() error // closes those, the doors first
 }
 
 // startMembers starts n members and returns when they serve. Close them after
@@ -139,6 +140,15 @@ func (m *members) dial(ctx context.Context) (*grid.Grid, error) {
 		addrs[i] = m.plans[i].Listen
 	}
 	return grid.Dial(ctx, addrs...)
+}
+
+// pids returns the ids of the members' processes.
+func (m *members) pids() []int {
+	var pids []int
+	for _, p := range m.processes {
+		pids = append(pids, p.pid())
+	}
+	return pids
 }
 
 // where says how the members run.

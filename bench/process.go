@@ -54,6 +54,8 @@ func startProcess(name, program string, args func(dir string) []string) (*proces
 	return p, nil
 }
 
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
 // stop asks the process to end, kills it if it does not, waits for it and
 // removes its folder. How it ended says nothing about what was measured.
 func (p *process) stop() error {

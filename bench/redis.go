@@ -78,7 +78,7 @@ func (r *Redis) ask(ctx context.Context) error {
 		}
 		return ""
 	}
-	if pid := field("process_id"); pid != strconv.Itoa(r.process.cmd.Process.Pid) {
+	if pid := field("process_id"); pid != strconv.Itoa(r.process.pid()) {
 		return fmt.Errorf("bench: another server, process %q, answers on %s (run again)", pid, r.addr)
 	}
 	r.version = field("redis_version")

@@ -106,6 +106,7 @@ func (c ReplicatedConfig) measure(ctx context.Context, report *Report, groups in
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
+	p.pids = m.pids()
 	g, err := m.dial(ctx)
 	if err != nil {
 		return nil, err
