@@ -261,7 +261,8 @@ func (p *Pump) Flush(ctx context.Context) error {
 }
 
 // Pause stops the pump after the call that is under way and waits for it. What
-// comes meanwhile stays in the changelogs.
+// comes meanwhile stays in the changelogs. If ctx ends first, the pump is paused
+// all the same.
 func (p *Pump) Pause(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,8 +21,9 @@ type Sink interface {
 	// one it holds (*ForeignError), that no higher epoch has fenced (ErrFenced),
 	// and that nothing is missing before the section (*GapError); what it has
 	// already, it skips. An error that concerns one partition is wrapped in a
-	// *PartitionError. After an error the batch may have been written or not:
-	// the pump fences again to find out. The batch is the pump's and may be used
+	// *PartitionError, and means that nothing of the batch was written. After any
+	// other error it may have been written or not: the pump fences again to find
+	// out. The batch is the pump's and may be used
 	// during the call only.
 	Apply(ctx context.Context, b *Batch) error
 }

@@ -10,7 +10,7 @@ type Config struct {
 	// Name of the member, unique in the cluster and stable over restarts: letters,
 	// digits, '-', '_', '.'. Empty: drawn at random, and kept in Dir.
 	Name string
-	// Dir is the member's data folder: logs in Dir/log, the store in Dir/store.
+	// Dir is the member's data folder: logs in Dir/raft, the store in Dir/store.
 	// Empty: nothing is kept.
 	Dir string
 	// InMemory acknowledges writes that a majority holds in memory, without
@@ -49,6 +49,6 @@ type Config struct {
 
 // Folders of a member inside of Config.Dir.
 const (
-	logDir   = "log"   // raft logs, votes, snapshots: gone with them is what the store has not got
+	logDir   = "raft"  // logs, votes, snapshots: gone with them is what the store has not got
 	storeDir = "store" // the member's record of its partitions
 )

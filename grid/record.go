@@ -54,16 +54,41 @@ func (r *record) close() error { return errors.Join(r.pump.Close(), r.store.Clos
 // boundGrid is what all partitions of a stored grid have in common, as it is kept
 // in the store.
 type boundGrid struct {
-	Cluster   cluster.ClusterID  `json:"cluster"`
-	Count     int                `json:"partitions"`
-	LastSpace space.ID           `json:"last_space"`
-	Spaces    []space.Definition `json:"spaces"`
-	Sinks     []space.Sink       `json:"sinks"`
+	Cluster   cluster.ClusterID `json:"cluster"`
+	Count     int               `json:"partitions"`
+	LastSpace space.ID          `json:"last_space"`
+	Spaces    [][]byte          `json:"spaces"` // encoded definitions
+	Sinks     []boundSink       `json:"sinks"`
 }
 
-// Bind implements cluster.Store.
-func (r *record) Bind(_ context.Context, g cluster.StoredGrid) error {
-	b, err := json.Marshal(boundGrid{Cluster: g.Cluster, Count: g.Count, LastSpace: g.LastSpace, Spaces: g.Spaces, Sinks: g.Sinks})
+type boundSink struct {
+	ID       space.SinkID `json:"id"`
+	Name     string       `json:"name"`
+	Required bool         `json:"required"`
+}
+
+// ErrForeignStore is returned when a member's store belongs to another cluster
+// than the one the member is in. Nothing in it has been changed.
+var ErrForeignStore = errors.New("grid: the store in the data folder belongs to another cluster (start the member with that cluster, or with an empty data folder)")
+
+// Bind implements cluster.Store. A store stays with the cluster that it was bound
+// to first: what it holds may be all that is left of that one.
+func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
+	old, err := r.Stored(ctx)
+	if err != nil {
+		return err
+	}
+	if !old.Cluster.IsZero() && old.Cluster != g.Cluster {
+		return fmt.Errorf("%w: %s, not %s", ErrForeignStore, old.Cluster, g.Cluster)
+	}
+	bound := boundGrid{Cluster: g.Cluster, Count: g.Count, LastSpace: g.LastSpace}
+	for i := range g.Spaces {
+		bound.Spaces = append(bound.Spaces, space.AppendDefinition(nil, &g.Spaces[i]))
+	}
+	for _, s := range g.Sinks {
+		bound.Sinks = append(bound.Sinks, boundSink(s))
+	}
+	b, err := json.Marshal(bound)
 	if err != nil {
 		return fmt.Errorf("grid: bind the store: %w", err)
 	}
@@ -87,7 +112,17 @@ func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
 	if err != nil {
 		return cluster.StoredGrid{}, err
 	}
-	g := cluster.StoredGrid{Cluster: bound.Cluster, Count: bound.Count, LastSpace: bound.LastSpace, Spaces: bound.Spaces, Sinks: bound.Sinks}
+	g := cluster.StoredGrid{Cluster: bound.Cluster, Count: bound.Count, LastSpace: bound.LastSpace}
+	for _, b := range bound.Spaces {
+		def, err := space.DecodeDefinition(b)
+		if err != nil {
+			return cluster.StoredGrid{}, err
+		}
+		g.Spaces = append(g.Spaces, def)
+	}
+	for _, s := range bound.Sinks {
+		g.Sinks = append(g.Sinks, space.Sink(s))
+	}
 	for _, p := range positions {
 		g.Partitions = append(g.Partitions, cluster.StoredPartition{ID: p.Partition, Position: p.Position, Epoch: p.Epoch})
 	}

@@ -100,7 +100,8 @@ func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error)
 	if err != nil {
 		return v, 0, err
 	}
-	return v, r.Entries[0].Version, s.codec.decode(r.Entries[0], &v)
+	err = s.codec.decode(r.Entries[0], &v)
+	return v, r.Entries[0].Version, err
 }
 
 // Take removes the entry under a key and returns its value, or ErrNotFound.
@@ -114,7 +115,8 @@ func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T
 	if err != nil {
 		return v, err
 	}
-	return v, s.codec.decode(r.Entries[0], &v)
+	err = s.codec.decode(r.Entries[0], &v)
+	return v, err
 }
 
 // Delete removes the entry under a key and reports whether there was one.
@@ -176,7 +178,8 @@ func (s *Space[T]) TakeMatch(ctx context.Context, t Template) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, s.codec.decode(space.Entry{Value: es[0].Value, Kind: es[0].Kind}, &v)
+	err = s.codec.decode(space.Entry{Value: es[0].Value, Kind: es[0].Kind}, &v)
+	return v, err
 }
 
 func (s *Space[T]) do(ctx context.Context, op space.Op, options []WriteOption) (space.Result, error) {

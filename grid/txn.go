@@ -20,7 +20,8 @@ func ReadIn[T any](tx *Txn, spaceName string, key any) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, c.decode(space.Entry{Value: e.Value, Kind: e.Kind}, &v)
+	err = c.decode(space.Entry{Value: e.Value, Kind: e.Kind}, &v)
+	return v, err
 }
 
 // WriteIn writes a value under its key, inside of a transaction.

@@ -202,5 +202,6 @@ func Call[Response any](ctx context.Context, g *grid.Grid, unit, handler string,
 	if err != nil {
 		return response, err
 	}
-	return response, grid.Unmarshal(b, &response)
+	err = grid.Unmarshal(b, &response)
+	return response, err
 }

@@ -99,3 +99,28 @@ func TestPumpToStore(t *testing.T) {
 		t.Fatalf("store at %d:\n%s\npartition at %d:\n%s", at.Seq, got, src.Last(), want)
 	}
 }
+
+// A partition that is dropped leaves nothing behind, and others are not touched.
+func TestDrop(t *testing.T) {
+	s := openStore(t, vfs.NewMem())
+	w := writer.New(s, nil)
+	sources := []*sinktest.Source{sinktest.NewSource(7, space.History{7}), sinktest.NewSource(8, space.History{8})}
+	for _, src := range sources {
+		src.Random(newRand(1), 50)
+		if _, err := w.Fence(t.Context(), src.Fence()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Apply(t.Context(), &datapump.Batch{Sections: []datapump.Section{src.Section(0, src.Last())}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Drop(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	if c, at := contentOf(t, s, 7); len(c) != 0 || at != (space.Position{}) {
+		t.Errorf("of the dropped partition %v is left at %v", c, at)
+	}
+	if c, at := contentOf(t, s, 8); c.String() != sources[1].At(at.Seq).String() || at.Seq != sources[1].Last() {
+		t.Errorf("the other partition stands at %v with\n%s", at, c)
+	}
+}

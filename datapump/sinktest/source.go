@@ -19,7 +19,6 @@ type Source struct {
 	now     space.Time
 	changes []space.Change // all of them, trimmed or not
 	base    Content        // what the partition held before the first of changes
-	from    space.Seq      // and at which Seq
 }
 
 var _ datapump.Source = (*Source)(nil)
@@ -33,8 +32,7 @@ func NewSource(id space.PartitionID, history space.History) *Source {
 
 // SourceOf returns a source of a loaded partition, in a new epoch.
 func SourceOf(p *space.Partition) *Source {
-	st := p.Status()
-	s := &Source{p: p, base: ContentOf(p.Image()), from: st.Seq, now: st.Clock}
+	s := &Source{p: p, base: ContentOf(p.Image()), now: p.Clock()}
 	s.Apply(space.EpochCommand(0))
 	return s
 }

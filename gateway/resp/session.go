@@ -13,6 +13,8 @@ type Session struct {
 	Out *Writer
 	// Queue holds the commands since MULTI. It is nil outside a transaction.
 	Queue *Queue
+	// State is the handler's own. The server does not look at it.
+	State any
 
 	limits        Limits
 	authenticated bool

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -63,22 +64,25 @@ func (d *draft) recall(c *Form) error {
 		}
 		d.LastSink = k.ID
 	}
-	names := map[string]bool{}
+	spaces := make([]space.Definition, len(c.Spaces))
 	for i := range c.Spaces {
-		d.Spaces = append(d.Spaces, cloneDefinition(&c.Spaces[i]))
+		spaces[i] = cloneDefinition(&c.Spaces[i])
 	}
-	slices.SortFunc(d.Spaces, func(a, b space.Definition) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(spaces, func(a, b space.Definition) int { return cmp.Compare(a.ID, b.ID) })
 	d.LastSpace = c.LastSpace
-	for i := range d.Spaces {
-		def := &d.Spaces[i]
+	for i := range spaces {
+		def := &spaces[i]
 		if err := def.Validate(); err != nil {
 			return err
 		}
-		if def.ID == 0 || names[def.Name] || i > 0 && d.Spaces[i-1].ID == def.ID {
-			return fmt.Errorf("space %q, number %d, has no number or is there twice", def.Name, def.ID)
+		if def.ID == 0 || i > 0 && spaces[i-1].ID == def.ID {
+			return fmt.Errorf("space %q: number %d is no number, or is given twice", def.Name, def.ID)
 		}
-		names[def.Name] = true
 		d.LastSpace = max(d.LastSpace, def.ID)
+	}
+	d.setSpaces(spaces)
+	if len(d.named) != len(spaces) {
+		return errors.New("two spaces have one name")
 	}
 	return nil
 }

@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/replica"
@@ -28,6 +31,11 @@ func (n *Node) hold() {
 	for n.ctx.Err() == nil {
 		states := n.states.heard()
 		wait := holdEvery
+		if err := n.outlived(); err != nil {
+			n.log.Error("this member must not go on", "err", err)
+			go n.Close() // it waits for this goroutine
+			return
+		}
 		if err := n.holdOnce(); err != nil && n.ctx.Err() == nil {
 			n.log.Warn("a replica is not as the table says yet", "err", err)
 			wait = holdAgain
@@ -38,6 +46,9 @@ func (n *Node) hold() {
 
 func (n *Node) holdOnce() error {
 	s := n.control.State()
+	if err := n.bindStore(s); err != nil {
+		return err
+	}
 	var failed error
 	for i := range s.Groups {
 		if err := n.holdGroup(&s.Groups[i]); err != nil {
@@ -45,6 +56,49 @@ func (n *Node) holdOnce() error {
 		}
 	}
 	return failed
+}
+
+// ErrOutlived is why a member stops by itself: the others know of a later life of
+// it, or have declared this one lost.
+var ErrOutlived = errors.New("cluster: this life of the member is over (start it with an empty data directory; it takes its state from the others)")
+
+// outlived reports whether the others have gone on without this life of the
+// member: its disk was rolled back or copied, or it was given up.
+func (n *Node) outlived() error {
+	m, ok := n.control.State().Member(n.name)
+	switch {
+	case !ok || m.Incarnation < n.incarnation:
+		return nil
+	case m.Incarnation > n.incarnation, m.Boot > n.boot:
+		return fmt.Errorf("%w: incarnation %d, boot %d, was seen, this is %d, %d", ErrOutlived, m.Incarnation, m.Boot, n.incarnation, n.boot)
+	case m.State == Lost:
+		return fmt.Errorf("%w: it was declared lost", ErrOutlived)
+	}
+	return nil
+}
+
+// bindStore tells the store what its partitions have in common, when that has
+// changed. A store that belongs to another cluster takes nothing.
+func (n *Node) bindStore(s *State) error {
+	b := n.bound
+	if n.cfg.Store == nil || !s.Formed() || b != nil && sameList(b.Spaces, s.Spaces) && sameList(b.Sinks, s.Sinks) {
+		return nil
+	}
+	if b == nil {
+		has, err := n.stored(n.ctx)
+		if err != nil {
+			return fmt.Errorf("cluster: look into the store: %w", err)
+		}
+		if !has.Cluster.IsZero() && has.Cluster != s.Cluster {
+			return fmt.Errorf("cluster: the store belongs to cluster %s, this member to %s (move the store's folder away)", has.Cluster, s.Cluster)
+		}
+	}
+	b = &StoredGrid{Cluster: s.Cluster, Count: len(s.Table), Spaces: s.Spaces, LastSpace: s.LastSpace, Sinks: s.Sinks}
+	if err := n.cfg.Store.Bind(n.ctx, *b); err != nil {
+		return fmt.Errorf("cluster: bind the store: %w", err)
+	}
+	n.bound = b
+	return nil
 }
 
 // holdGroup brings this member's replica of one group to what the table says.
@@ -61,15 +115,14 @@ func (n *Node) holdGroup(g *Group) error {
 	switch {
 	case g.Stage == Unborn:
 		return nil
+	case !mine && h == nil:
+		return n.dropStored(g.ID)
 	case h != nil && (!mine || h.attempt < b.Attempt):
 		// Moved away, or begun anew elsewhere: what is here is void.
-		if err := n.discard(h); err != nil {
+		if err := n.discard(h); err != nil || !mine {
 			return err
 		}
 		h = nil
-	}
-	if !mine {
-		return n.dropStored(g.ID)
 	}
 	if h == nil {
 		if err := n.dropOutdated(g); err != nil {
@@ -87,8 +140,28 @@ func (n *Node) holdGroup(g *Group) error {
 	return nil
 }
 
+// errNotSure puts off what cannot be undone.
+var errNotSure = errors.New("cluster: this member does not know yet whether its table is the newest one")
+
+// sure reports whether this member's control state has caught up with the others
+// since the start. Right after a restart it may be older than before, and must not
+// be a reason to throw anything away.
+func (n *Node) sure() error {
+	if n.caughtUp.Load() {
+		return nil
+	}
+	if err := n.Refresh(n.ctx); err != nil {
+		return fmt.Errorf("%w: %w", errNotSure, err)
+	}
+	n.caughtUp.Store(true)
+	return errNotSure // look again, with the newer state
+}
+
 // discard closes a replica and forgets what it held.
 func (n *Node) discard(h *held) error {
+	if err := n.sure(); err != nil {
+		return err
+	}
 	n.groups[h.id].Store(nil)
 	return errors.Join(h.close(), n.dropStored(h.id))
 }
@@ -100,6 +173,9 @@ func (n *Node) dropStored(g GroupID) error {
 	}
 	ids, err := n.storage.Groups()
 	if err != nil || !slices.Contains(ids, uint32(g)) {
+		return err
+	}
+	if err := n.sure(); err != nil {
 		return err
 	}
 	if err := n.storage.DropGroup(uint32(g)); err != nil {
@@ -118,6 +194,9 @@ func (n *Node) dropOutdated(g *Group) error {
 	kept, err := n.keptNumber(name, 0)
 	if err != nil || kept == g.Bootstrap.Attempt {
 		return err
+	}
+	if kept > g.Bootstrap.Attempt {
+		return errNotSure
 	}
 	if err := n.dropStored(g.ID); err != nil {
 		return err
@@ -140,10 +219,10 @@ func (n *Node) bootstrap(h *held, g *Group) error {
 		if err := h.group.Inspect(n.ctx, func() { h.host.found(partitions) }); err != nil {
 			return err
 		}
-		h.restored()
 		if err := h.group.Found(); err != nil {
 			return err
 		}
+		h.attach()
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, memberCallTime)
 	defer cancel()
@@ -154,29 +233,40 @@ func (n *Node) bootstrap(h *held, g *Group) error {
 	return reply.Err()
 }
 
-// firstPartitions makes the partitions of a group from their sources. Each begins
-// a history.
+// firstPartitions makes the partitions of a group from their sources, several at
+// a time. Each begins a history.
 func (n *Node) firstPartitions(ctx context.Context, g *Group) ([]*space.Partition, error) {
-	var ps []*space.Partition
-	for _, src := range g.Bootstrap.Sources {
-		var h space.History
-		rand.Read(h[:])
-		var p *space.Partition
-		var err error
-		switch {
-		case src.Kind == FromNothing:
-			p = space.New(src.Partition, h)
-		case n.cfg.Store == nil:
-			err = errors.New("this member has no store to read with (open it with one)")
-		case src.Member == n.name || src.Member == "":
-			p, err = n.cfg.Store.Load(ctx, src.Partition, h)
-		default:
-			p, err = n.importFrom(ctx, src.Member, src.Partition, h)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("partition %d from the %s of %q: %w", src.Partition, src.Kind, src.Member, err)
-		}
-		ps = append(ps, p)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ps := make([]*space.Partition, len(g.Bootstrap.Sources))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(ps)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(ps) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				src := &g.Bootstrap.Sources[i]
+				p, err := n.firstPartition(ctx, src)
+				if err != nil {
+					cancel(fmt.Errorf("partition %d from the %s of %q: %w", src.Partition, src.Kind, src.Member, err))
+				}
+				ps[i] = p
+			}
+		})
 	}
-	return ps, nil
+	wg.Wait()
+	return ps, context.Cause(ctx)
+}
+
+func (n *Node) firstPartition(ctx context.Context, src *Source) (*space.Partition, error) {
+	var h space.History
+	rand.Read(h[:])
+	switch {
+	case src.Kind == FromNothing:
+		return space.New(src.Partition, h), nil
+	case n.cfg.Store == nil:
+		return nil, errors.New("this member has no store to read with (open it with one)")
+	case src.Member == n.name || src.Member == "":
+		return n.cfg.Store.Load(ctx, src.Partition, h)
+	}
+	return n.importFrom(ctx, src.Member, src.Partition, h)
 }

@@ -14,9 +14,10 @@ const (
 	// takeOverTime bounds one attempt to take over, so that a lost answer is asked
 	// for again.
 	takeOverTime = 5 * time.Second
-	// answersEvery is how many rounds lie between two sweeps for kept answers that
-	// nobody will ask for again.
-	answersEvery = 50
+	// clockEvery is how many rounds lie between two ticks of a partition that has
+	// leases or kept answers and nothing else to do. A tick writes the clock down:
+	// what passes after the last one is added to the leases when the leader dies.
+	clockEvery = 50
 )
 
 // run does what the leader of a group has to do, while this replica leads, until
@@ -45,10 +46,18 @@ func (h *held) run() {
 	}
 }
 
+// approved reports whether the group's state is the one that the control group
+// has agreed on. Until then another bootstrap may take the place of the one that
+// made it, and nobody may rely on what it answers.
+func (h *held) approved() bool {
+	g, ok := h.n.control.State().Group(h.id)
+	return ok && g.Stage == Serving && g.Bootstrap.Attempt == h.attempt
+}
+
 // duties takes over if this replica has come to lead, and carries out one round.
 func (h *held) duties() {
 	term := h.term.Load()
-	if term == 0 {
+	if term == 0 || !h.approved() {
 		return
 	}
 	l := h.lead.Load()
@@ -124,7 +133,8 @@ func (h *held) expire(ctx context.Context, l *leadership) error {
 	err := h.group.Inspect(ctx, func() {
 		for id, p := range h.host.all() {
 			d := p.NextDeadline()
-			if d != space.Never && d <= l.now(id) || l.rounds%answersEvery == 0 && p.Status().Answers > 0 {
+			leased := d != space.Never
+			if leased && d <= l.now(id) || l.rounds%clockEvery == 0 && (leased || p.Status().Answers > 0) {
 				due = append(due, systemCommand{id, space.TickCommand()})
 			}
 		}

@@ -116,7 +116,7 @@ func (h *held) move(ctx context.Context, s *State, g *Group) (done bool, err err
 func (h *held) prefer(ctx context.Context, l *leadership, g *Group, members map[replica.ServerID]bool) error {
 	r, ok := g.Preferred()
 	to := serverOf(r)
-	if !ok || to == h.self || !members[to] || !h.group.CaughtUp(to) {
+	if !ok || to == h.self || !members[to] || !h.group.CaughtUp(to) || !h.n.staying(r.Member) {
 		return nil
 	}
 	if time.Since(l.started) < preferAfter || time.Since(l.offered) < preferAgain {
@@ -124,6 +124,17 @@ func (h *held) prefer(ctx context.Context, l *leadership, g *Group, members map[
 	}
 	l.offered = time.Now()
 	return h.transfer(ctx, to)
+}
+
+// staying reports whether a member seems to be alive and has not said that it
+// goes.
+func (n *Node) staying(m MemberID) bool {
+	for _, p := range n.peers() {
+		if p.Member == m {
+			return p.Status == Alive && p.Flags&(FlagDraining|FlagLeaving) == 0
+		}
+	}
+	return false
 }
 
 // transfer hands the leadership over.

@@ -12,12 +12,12 @@ import (
 const (
 	// trimEvery is the least time between two trims of a group.
 	trimEvery = 250 * time.Millisecond
-	// Changes are kept for retentionTime, for subscribers and stores that were
-	// away, but no more than retentionBytes of them on a member.
-	retentionTime  = 10 * time.Minute
-	retentionBytes = 256 << 20
-	// retentionStep is how exactly the age of changes is known.
-	retentionStep = 10 * time.Second
+	// DefaultRetention and DefaultRetentionBytes are for how long and how many of
+	// them on a member changes are kept, for subscribers and stores that were away.
+	DefaultRetention      = 10 * time.Minute
+	DefaultRetentionBytes = 256 << 20
+	// retentionSteps is how exactly the age of changes is known.
+	retentionSteps = 60
 )
 
 // trimmer decides how much of the changelogs of a group may go. It belongs to
@@ -51,7 +51,7 @@ func (h *held) trimLogs(ctx context.Context, l *leadership) error {
 	share := h.n.logShare()
 	var commands []systemCommand
 	for _, p := range sortedPartitions(h.host.all()) {
-		trim := space.Trim{Floor: t.floor(p, now, share)}
+		trim := space.Trim{Floor: t.floor(p, now, h.n.cfg.Retention, share)}
 		if seq, ok := durable[p.ID()]; ok {
 			trim.Watermarks = []space.Watermark{{Sink: space.StoreSink, Seq: seq}}
 		}
@@ -71,15 +71,15 @@ func (h *held) trimLogs(ctx context.Context, l *leadership) error {
 
 // floor returns how far retention lets a partition's changelog go. The sinks are
 // for Apply to look after.
-func (t *trimmer) floor(p *carried, now time.Time, share int64) space.Seq {
+func (t *trimmer) floor(p *carried, now time.Time, keep time.Duration, share int64) space.Seq {
 	log := p.Changelog()
 	last := log.Last()
 	marks := t.marks[p.ID()]
-	if n := len(marks); n == 0 || now.Sub(marks[n-1].at) >= retentionStep {
+	if n := len(marks); n == 0 || now.Sub(marks[n-1].at) >= keep/retentionSteps {
 		marks = append(marks, ageMark{now, last})
 	}
 	floor := space.Seq(0)
-	for len(marks) > 1 && now.Sub(marks[0].at) >= retentionTime {
+	for len(marks) > 1 && now.Sub(marks[0].at) >= keep {
 		floor = marks[0].seq
 		marks = marks[1:]
 	}
@@ -102,7 +102,7 @@ func (n *Node) logShare() int64 {
 			count += len(h.host.all())
 		}
 	}
-	return retentionBytes / int64(max(count, 1))
+	return n.cfg.RetentionBytes / int64(max(count, 1))
 }
 
 // durable returns the changes that the stores of a majority of the replicas hold,

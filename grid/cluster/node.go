@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,8 @@ import (
 type Invoker interface {
 	// Invoke runs one call as a transaction over v and returns the operations
 	// that make it: checks of what was read, writes, and the response. It has no
-	// other effect and may be run again. An error refuses the call.
+	// other effect and may be run again. An error refuses the call; the checks of
+	// what led to it are returned all the same.
 	Invoke(ctx context.Context, call *Invocation, v View) ([]space.Op, error)
 }
 
@@ -76,6 +78,12 @@ type NodeConfig struct {
 	// not answer, and lose what only they had.
 	AcceptLoss bool
 
+	// Changes are kept for Retention, but no more than RetentionBytes of them on
+	// this member; what a required sink lacks is kept in any case. 0:
+	// DefaultRetention, DefaultRetentionBytes.
+	Retention      time.Duration
+	RetentionBytes int64
+
 	// Store keeps the record of the partitions, if there is to be one.
 	Store Store
 	// Handlers run units' requests, if there are any.
@@ -131,8 +139,10 @@ type Node struct {
 	peering bell // what gossip knows has changed
 	consent consent
 
-	groups  [MaxGroups + 1]atomic.Pointer[held]
-	holding sync.Mutex // held while replicas are opened and closed
+	caughtUp atomic.Bool // the control state has been the newest one since the start
+	groups   [MaxGroups + 1]atomic.Pointer[held]
+	holding  sync.Mutex  // held while replicas are opened and closed
+	bound    *StoredGrid // what the store has been told; of the goroutine that holds replicas
 
 	opened atomic.Bool     // cgroup and router are there
 	ctx    context.Context // ends with Close
@@ -155,6 +165,8 @@ func OpenNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 			n.cfg.Durability = Disk
 		}
 	}
+	n.cfg.Retention = cmp.Or(n.cfg.Retention, DefaultRetention)
+	n.cfg.RetentionBytes = cmp.Or(n.cfg.RetentionBytes, DefaultRetentionBytes)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -194,6 +206,17 @@ func (n *Node) Addr() string {
 		return ""
 	}
 	return n.addr
+}
+
+// GossipAddr returns the address that others may be given as a seed, "" if there
+// is no listener.
+func (n *Node) GossipAddr() string {
+	for _, p := range n.peers() {
+		if n.gossip != nil && p.Member == n.name {
+			return p.Gossip.String()
+		}
+	}
+	return ""
 }
 
 // Router returns the way to all partitions through this member. It is closed with
@@ -244,13 +267,27 @@ func (n *Node) Close() error {
 		if n.router != nil && n.ctx.Err() == nil {
 			n.handOver()
 		}
-		n.failed = n.stop()
+		var flushed error
+		if st := n.cfg.Store; st != nil && n.router != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+			flushed = st.Flush(ctx)
+			cancel()
+		}
+		n.failed = errors.Join(flushed, n.stop())
 	})
 	return n.failed
 }
 
 // handOver makes other members lead what this one leads, where they can.
 func (n *Node) handOver() {
+	if n.gossip != nil {
+		// So that nobody hands back what this member hands over.
+		meta := n.describe()
+		meta.Flags |= FlagDraining
+		if err := n.gossip.UpdateMeta(meta); err != nil {
+			n.log.Debug("others do not hear that this member goes", "err", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, handOver)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -274,11 +311,6 @@ func (n *Node) handOver() {
 func (n *Node) stop() error {
 	var failed error
 	note := func(err error) { failed = errors.Join(failed, err) }
-	if st := n.cfg.Store; st != nil && n.router != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-		note(st.Flush(ctx))
-		cancel()
-	}
 	n.cancel()
 	if n.gossip != nil {
 		note(n.gossip.Close())

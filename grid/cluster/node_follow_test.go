@@ -21,11 +21,13 @@ type mirror struct {
 	ready   int
 	resets  int
 	faults  []string
-	partial map[space.PartitionID]bool // a snapshot is arriving
+	// gapless: the space is the only one that changes, so no number may be left
+	// out.
+	gapless bool
 }
 
 func newMirror() *mirror {
-	return &mirror{entries: map[string]string{}, seqs: map[space.PartitionID]space.Seq{}, partial: map[space.PartitionID]bool{}}
+	return &mirror{entries: map[string]string{}, seqs: map[space.PartitionID]space.Seq{}}
 }
 
 func (m *mirror) item(count int) func(FollowItem) error {
@@ -49,7 +51,7 @@ func (m *mirror) item(count int) func(FollowItem) error {
 			m.seqs[it.Partition] = it.Position.Seq
 		case FollowChanges:
 			for _, c := range it.Changes {
-				if c.Seq <= m.seqs[it.Partition] {
+				if c.Seq <= m.seqs[it.Partition] || m.gapless && c.Seq != m.seqs[it.Partition]+1 {
 					m.faults = append(m.faults, fmt.Sprintf("partition %d: change %d after %d", it.Partition, c.Seq, m.seqs[it.Partition]))
 				}
 				m.seqs[it.Partition] = c.Seq

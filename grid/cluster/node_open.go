@@ -129,11 +129,13 @@ func (n *Node) listen() error {
 		return fmt.Errorf("cluster: listen for other members: %w", err)
 	}
 	n.addr = l.Addr().String()
-	if n.cfg.Advertise != "" {
-		n.addr = n.cfg.Advertise
-	}
 	n.links = newLinks(n.dial)
 	n.mux = wire.NewMux(l, wire.MuxConfig{Log: n.log})
+	if n.cfg.Advertise != "" {
+		n.addr = n.cfg.Advertise
+	} else if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Errorf("cluster: this member listens on all addresses of its host at %s (say which one to advertise)", n.addr)
+	}
 	return nil
 }
 

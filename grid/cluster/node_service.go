@@ -133,8 +133,11 @@ func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) 
 	if p == nil {
 		return &NotLeaderError{Group: h.id}
 	}
-	h.acquaint(ctx, l, p, get.Space)
 	found.Entry, found.Code = p.Get(get.Space, get.Key)
+	if found.Code == space.CodeNoSpace {
+		h.acquaint(ctx, l, p, get.Space)
+		found.Entry, found.Code = p.Get(get.Space, get.Key)
+	}
 	for found.Code == space.OK && past(&found.Entry, l.now(get.Partition)) {
 		if err := h.order(ctx, l, []systemCommand{{get.Partition, space.TickCommand()}}); err != nil {
 			// That the entry is to be removed is no effect of the read.

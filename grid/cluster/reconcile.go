@@ -106,6 +106,9 @@ func (g *governor) admit(ctx context.Context) error {
 		if err == nil && !answer.Cluster.IsZero() && answer.Cluster != g.n.control.State().Cluster {
 			err = fmt.Errorf("it belongs to cluster %s", answer.Cluster)
 		}
+		if err == nil && !ok && !answer.Blank {
+			err = errors.New("it was removed (start it with an empty data directory to have it back)")
+		}
 		if err == nil {
 			var reply Reply
 			if reply, err = g.n.decide(ctx, &AdmitMember{Member: answer.Member}); err == nil {

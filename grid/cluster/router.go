@@ -309,8 +309,8 @@ func (r *Router) settle(c *Call) {
 // repeatable reports whether an error lets the same request be sent again
 // without a decision by the caller.
 func repeatable(err error) bool {
-	var notLeader *NotLeaderError
-	return errors.As(err, &notLeader) || errors.Is(err, ErrUnavailable) ||
+	_, notLeader := errors.AsType[*NotLeaderError](err)
+	return notLeader || errors.Is(err, ErrUnavailable) ||
 		errors.Is(err, ErrOverloaded) || errors.Is(err, ErrIndeterminate)
 }
 

@@ -60,8 +60,7 @@ func (r *Router) followGroup(ctx context.Context, g GroupID, f *follower) error 
 				wait = backoffMin
 			}
 		}
-		var refused *space.Error
-		if errors.As(err, &refused) {
+		if _, refused := errors.AsType[*space.Error](err); refused {
 			return err
 		}
 		if !pause(ctx, wait) {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/spacegrid/spacegrid/grid/replica"
@@ -21,13 +24,30 @@ const groupID = 7
 
 // cluster is a set of members in memory, each with a replica of one group.
 type cluster struct {
-	t       *testing.T
-	net     *wire.Network
-	rng     *rand.Rand
-	disk    bool // else the log is in memory and only votes are on disk
-	adjust  func(*replica.GroupConfig)
-	members map[string]*groupMember
-	wg      sync.WaitGroup // members that crashed and are being cleared away
+	t      *testing.T
+	net    *wire.Network
+	rng    *rand.Rand
+	disk   bool // else the log is in memory and only votes are on disk
+	adjust func(*replica.GroupConfig)
+	// logBytes bounds logs in memory.
+	logBytes int64
+	members  map[string]*groupMember
+	wg       sync.WaitGroup // members that crashed and are being cleared away
+
+	confirms atomic.Int64 // questions that members were asked
+
+	mu      sync.Mutex
+	digests map[uint64]uint64 // of the state after an entry, as the first replica there had it
+}
+
+// saw checks that replicas that are equally far have the same state.
+func (c *cluster) saw(index, digest uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first, ok := c.digests[index]; ok && first != digest {
+		c.t.Errorf("two states after entry %d: digests %x and %x", index, first, digest)
+	}
+	c.digests[index] = digest
 }
 
 // groupMember is one life of a process: after a crash another one follows.
@@ -36,6 +56,7 @@ type groupMember struct {
 	name      string
 	id        replica.ServerID
 	fs        *vfs.MemFS
+	tap       *writeTap // on fs
 	mux       *wire.Mux
 	transport *replica.Transport
 	logs      *replica.LogStorage
@@ -46,6 +67,39 @@ type groupMember struct {
 	mu   sync.Mutex
 	dead bool
 }
+
+// writeTap counts the writing operations of a file system.
+type writeTap struct {
+	mu   sync.Mutex
+	n    int
+	each func(n int)
+}
+
+// arm has each called before every writing operation from here on, with how many
+// came before it.
+func (w *writeTap) arm(each func(n int)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.n, w.each = 0, each
+}
+
+// MaybeError implements errorfs.Injector. It injects nothing.
+func (w *writeTap) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.each != nil {
+		w.each(w.n)
+		w.n++
+	}
+	return nil
+}
+
+func (w *writeTap) String() string { return "write tap" }
+
+func (m *groupMember) tapped() vfs.FS { return errorfs.Wrap(m.fs, m.tap) }
 
 // observations is an Observer that checks what it is promised.
 type observations struct {
@@ -85,8 +139,8 @@ func (o *observations) leads() uint64 {
 
 func newCluster(t *testing.T, seed uint64, disk bool) *cluster {
 	return &cluster{
-		t: t, net: wire.NewNetwork(), rng: rand.New(rand.NewPCG(seed, 7)), disk: disk,
-		members: map[string]*groupMember{},
+		t: t, net: wire.NewNetwork(), rng: rand.New(rand.NewPCG(seed, 7)), disk: disk, logBytes: 64 << 20,
+		members: map[string]*groupMember{}, digests: map[uint64]uint64{},
 	}
 }
 
@@ -101,11 +155,12 @@ func (c *cluster) start(name string, incarnation uint64, fs *vfs.MemFS) *groupMe
 }
 
 func (c *cluster) tryStart(name string, incarnation uint64, fs *vfs.MemFS, sm *registers) (*groupMember, error) {
+	sm.saw = c.saw
 	if fs == nil {
 		fs = vfs.NewCrashableMem()
 	}
 	m := &groupMember{
-		c: c, name: name, id: replica.ServerID{Member: name, Incarnation: incarnation}, fs: fs,
+		c: c, name: name, id: replica.ServerID{Member: name, Incarnation: incarnation}, fs: fs, tap: &writeTap{},
 		sm: sm, journal: &observations{t: c.t},
 	}
 	if err := m.open(); err != nil {
@@ -131,7 +186,7 @@ func (m *groupMember) open() error {
 		return err
 	}
 	m.logs, err = replica.OpenLogStorage(replica.LogStorageConfig{
-		Dir: "log", FS: m.fs, MemTableBytes: 1 << 20, OnFatal: func(err error) { m.c.t.Errorf("%s: %v", m.name, err) },
+		Dir: "log", FS: m.tapped(), MemTableBytes: 1 << 20, OnFatal: func(err error) { m.c.t.Errorf("%s: %v", m.name, err) },
 	})
 	if err != nil {
 		return err
@@ -155,13 +210,14 @@ func (m *groupMember) open() error {
 
 func (m *groupMember) storage() (replica.GroupStorage, error) {
 	if m.c.disk {
-		return replica.DiskStorage(m.logs, replica.SnapshotStoreConfig{Dir: "snapshots", FS: m.fs}, groupID)
+		return replica.DiskStorage(m.logs, replica.SnapshotStoreConfig{Dir: "snapshots", FS: m.tapped()}, groupID)
 	}
-	return replica.MemoryStorage(replica.MemoryStorageConfig{Votes: m.logs, LogBytes: 64 << 20}, groupID)
+	return replica.MemoryStorage(replica.MemoryStorageConfig{Votes: m.logs, LogBytes: m.c.logBytes}, groupID)
 }
 
 // atTerm answers other members' Confirm.
 func (m *groupMember) atTerm(group uint32, term uint64) bool {
+	m.c.confirms.Add(1)
 	m.mu.Lock()
 	g := m.group
 	m.mu.Unlock()
@@ -245,6 +301,21 @@ func (c *cluster) join(leader, m *groupMember) {
 	if err := leader.group.AddVoter(ctx, m.id); err != nil {
 		c.t.Fatal(err)
 	}
+	// A voter that has not heard of it yet would refuse it its vote.
+	voters := len(leader.group.Status().Members)
+	c.until("all voters know the new one", func() bool {
+		for _, member := range leader.group.Status().Members {
+			other, known := c.members[member.ID.Member]
+			if !known || other.id != member.ID {
+				continue
+			}
+			members := other.group.Status().Members
+			if len(members) != voters || slices.ContainsFunc(members, func(x replica.GroupMember) bool { return !x.Voter }) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // until waits for a condition.

@@ -54,7 +54,12 @@ func newConfirmer(g *Group) *confirmer {
 	return c
 }
 
-func (c *confirmer) close() { c.cancel() }
+// close ends the round in progress and lets no other begin.
+func (c *confirmer) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel()
+}
 
 // Confirm makes a read linearizable that was made on this replica's state while
 // it led in term, after the read: it returns nil if that state was the newest

@@ -51,6 +51,11 @@ func encodeEntry(commands []waiting) []byte {
 		b = append(b, c.command...)
 	}
 	b[0] = commandsFormat
+	return sealEntry(b)
+}
+
+// sealEntry writes the checksum into an entry and returns it.
+func sealEntry(b []byte) []byte {
 	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[entryHeader:], castagnoli))
 	return b
 }

@@ -21,7 +21,7 @@ const leadsBuffer = 64
 // stop lets all of them have their answers before it shuts raft down.
 type instance struct {
 	raft  *raft.Raft
-	trans *groupTransport
+	trans *raftTransport
 	// leads and changed wake the group's goroutine, which then looks for itself.
 	leads   chan bool
 	changed chan struct{}
@@ -60,10 +60,13 @@ func (g *Group) openInstance(held uint64) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.trans = newGroupTransport(endpoint, g.cfg.Self)
+	in.trans = newRaftTransport(endpoint, g.cfg.Self)
 	config := g.cfg.raftConfig(in.leads)
 	config.NoSnapshotRestoreOnStart = held != 0 && held == index
-	in.raft, err = raft.NewRaft(config, g.machine, s.log, s.stable, s.snapshots, in.trans)
+	err = g.machine.whileStarting(func() (err error) {
+		in.raft, err = raft.NewRaft(config, g.machine, s.log, s.stable, s.snapshots, in.trans)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("replica: group %d: start raft: %w", g.cfg.ID, errors.Join(err, endpoint.Close()))
 	}

@@ -39,11 +39,17 @@ type machine struct {
 	turn    chan struct{}
 	applied atomic.Uint64
 	covered atomic.Uint64 // by the newest snapshot
-	scratch [][]byte      // of ApplyBatch
+	// configured is at or after the last change of the group's members.
+	configured atomic.Uint64
+	scratch    [][]byte // of ApplyBatch
 
 	mu struct {
 		sync.Mutex
 		moved chan struct{} // closed when applied grows; nil while nobody waits
+		// starting is set while raft starts; unreadable is then why the newest
+		// snapshot was not restored.
+		starting   bool
+		unreadable error
 	}
 }
 
@@ -62,8 +68,11 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, len(logs))
 	for i, l := range logs {
 		m.turn <- struct{}{}
-		if l.Type == raft.LogCommand {
+		switch l.Type {
+		case raft.LogCommand:
 			responses[i] = m.applyEntry(l)
+		case raft.LogConfiguration:
+			m.configured.Store(l.Index)
 		}
 		m.applied.Store(l.Index)
 		<-m.turn
@@ -155,8 +164,45 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	return &cut{machine: m, image: image, applied: m.applied.Load(), bytes: m.since.Swap(0)}, nil
 }
 
+// whileStarting runs start, in which raft restores the newest snapshot. Where that
+// fails raft would take the one before, whose log need not be there any more; so
+// the first failure stands.
+func (m *machine) whileStarting(start func() error) error {
+	set := func(starting bool) (unreadable error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		unreadable, m.mu.starting, m.mu.unreadable = m.mu.unreadable, starting, nil
+		return unreadable
+	}
+	set(true)
+	err := start()
+	if unreadable := set(false); err != nil {
+		return errors.Join(err, unreadable)
+	}
+	return nil
+}
+
 // Restore replaces the state by a snapshot's.
 func (m *machine) Restore(r io.ReadCloser) error {
+	m.mu.Lock()
+	err := m.mu.unreadable
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err = m.restore(r); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.mu.starting {
+			m.mu.unreadable = err
+		}
+		return err
+	}
+	m.announce()
+	return nil
+}
+
+func (m *machine) restore(r io.Reader) error {
 	header := make([]byte, snapshotHeader)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return fmt.Errorf("replica: read header of snapshot: %w", err)
@@ -165,21 +211,19 @@ func (m *machine) Restore(r io.ReadCloser) error {
 		return fmt.Errorf("replica: snapshot has format %d, this version reads %d", header[0], snapshotFormat)
 	}
 	m.turn <- struct{}{}
-	err := m.sm.Restore(r)
-	if err == nil {
-		m.restored(binary.BigEndian.Uint64(header[1:]))
+	defer func() { <-m.turn }()
+	if err := m.sm.Restore(r); err != nil {
+		return err
 	}
-	<-m.turn
-	if err == nil {
-		m.announce()
-	}
-	return err
+	m.restored(binary.BigEndian.Uint64(header[1:]))
+	return nil
 }
 
 // restored notes that the state is a snapshot's.
 func (m *machine) restored(applied uint64) {
 	m.applied.Store(applied)
 	m.covered.Store(applied)
+	m.configured.Store(applied)
 	m.since.Store(0)
 }
 

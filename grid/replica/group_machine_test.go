@@ -23,9 +23,20 @@ type registers struct {
 	index   uint64
 	entries int // since the start, which a snapshot does not carry
 	applied int // commands, likewise
+	// saw is told the digest after every entry; nil ignores.
+	saw func(index, digest uint64)
+	// unreadable is what Restore returns, if set.
+	unreadable error
 }
 
 func newRegisters() *registers { return &registers{values: map[string]string{}} }
+
+// note reports how far the state is.
+func (r *registers) note() {
+	if r.saw != nil {
+		r.saw(r.index, r.digest)
+	}
+}
 
 func (r *registers) Apply(index uint64, commands [][]byte) [][]byte {
 	r.mu.Lock()
@@ -46,6 +57,7 @@ func (r *registers) Apply(index uint64, commands [][]byte) [][]byte {
 		r.digest = h.Sum64()
 		r.applied++
 	}
+	r.note()
 	return replies
 }
 
@@ -90,6 +102,9 @@ func (i registersImage) Export(w io.Writer) error {
 func (registersImage) Close() {}
 
 func (r *registers) Restore(src io.Reader) error {
+	if r.unreadable != nil {
+		return r.unreadable
+	}
 	b, err := io.ReadAll(src)
 	if err != nil {
 		return err
@@ -105,5 +120,6 @@ func (r *registers) Restore(src io.Reader) error {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		r.values[name] = value
 	}
+	r.note()
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +19,10 @@ const (
 	heardBeats = 2
 )
 
+// ErrNotCaughtUp is returned by AddVoter for a replica that is not a learner that
+// has caught up. Nothing has changed; try again later.
+var ErrNotCaughtUp = errors.New("replica: not a learner that has caught up")
+
 // AddLearner adds a replica that receives everything and does not vote. Only the
 // leader can. It blocks until the change is agreed on.
 //
@@ -29,9 +34,19 @@ func (g *Group) AddLearner(ctx context.Context, id ServerID) error {
 	})
 }
 
-// AddVoter gives a replica a vote, adding it if need be. A learner should be
-// CaughtUp before, or the group waits for it.
+// AddVoter gives a learner a vote. It fails with ErrNotCaughtUp unless the learner
+// is CaughtUp: the group might have to wait for it, or, if the others fail, stay
+// without a leader, because a voter refuses its vote to members it has not heard
+// of. For the same reason every voter should know of a new one (GroupStatus.Members
+// on each) before the next change or a planned stop.
 func (g *Group) AddVoter(ctx context.Context, id ServerID) error {
+	in := g.current.Load()
+	if in.raft.State() != raft.Leader {
+		return in.notLeader()
+	}
+	if !g.CaughtUp(id) && !slices.Contains(in.voters(), id.raftID()) {
+		return fmt.Errorf("%w: %v", ErrNotCaughtUp, id)
+	}
 	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
 		return r.AddVoter(id.raftID(), id.raftAddress(), 0, g.cfg.Timing.Election)
 	})
@@ -118,13 +133,13 @@ func (g *Group) gone() error {
 }
 
 // CaughtUp tells whether a replica has nearly all of the log: it has answered
-// within the last heartbeats and was at most a few messages behind. Only the
-// leader knows; others say no.
+// within the last heartbeats, was at most a few messages behind, and knows all
+// members. Only the leader knows; others say no.
 func (g *Group) CaughtUp(id ServerID) bool {
 	in := g.current.Load()
 	if in.raft.State() != raft.Leader {
 		return false
 	}
 	c, ok := in.trans.contact(id.raftID())
-	return ok && c.lag <= caughtUpLag && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
+	return ok && c.lag <= caughtUpLag && c.last >= g.machine.configured.Load() && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
 }

@@ -64,7 +64,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
 		p.clock = max(p.clock, now)
-		return p.refuse(err.(*Error).Code)
+		return p.refuse(codeOf(err))
 	}
 	return p.Apply(now, &p.prep.command)
 }
@@ -110,6 +110,7 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 func (p *Partition) prepareOp(o *Op, i int) Code {
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
+		p.prep.results[i].Count = o.Limit
 		return OK
 	}
 	sp := p.space(o.Space)

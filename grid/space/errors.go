@@ -1,6 +1,7 @@
 package space
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -92,6 +93,14 @@ var (
 	ErrAborted     error = &Error{Code: CodeAborted}
 	ErrRange       error = &Error{Code: CodeRange}
 )
+
+// codeOf returns the code of an error of this package, CodeInvalid for any other.
+func codeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return CodeInvalid
+}
 
 // Err returns the error of a code, with the hint a client can act on, or nil
 // for OK.

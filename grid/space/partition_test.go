@@ -413,7 +413,7 @@ func TestTextArithmetic(t *testing.T) {
 		if r.Results[0].Code != space.OK {
 			return "", r.Results[0].Code
 		}
-		return fmt.Sprint(string(r.Results[0].Entries[0].Value)), space.OK
+		return string(r.Results[0].Entries[0].Value), space.OK
 	}
 	add := func(n int64) space.Mutation { return space.Mutation{Code: space.MutAdd, Arg: encode(n)} }
 	apply(t, p, 0, command(put("max", "9223372036854775807"), put("text", "abc"), put("zero", "007")))

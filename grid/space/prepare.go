@@ -1,6 +1,8 @@
 package space
 
 import (
+	"bytes"
+
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
 )
 
@@ -111,7 +113,7 @@ func (pr *prepared) index(sp *entries, key []byte) int {
 		return -1
 	}
 	for i := range pr.effects {
-		if pr.effects[i].space == sp && string(pr.effects[i].entry.Key) == string(key) {
+		if pr.effects[i].space == sp && bytes.Equal(pr.effects[i].entry.Key, key) {
 			return i
 		}
 	}

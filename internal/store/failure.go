@@ -83,17 +83,25 @@ func (b *breakdown) events() *pebble.EventListener {
 	}
 }
 
-// commit writes a batch and, if sync, returns once it is on disk. It runs on the
-// caller's goroutine; a failure anywhere in Pebble ends the wait, because the
-// goroutine that met it may be parked in Fatalf.
+// commit writes a batch and, if sync, returns once it is on disk. Pebble is
+// called on a goroutine of its own, which is left behind if it ends up parked in
+// Fatalf: the caller must be able to stop. After an error the batch may still be
+// in use and must not be touched.
 func (b *breakdown) commit(db *pebble.DB, batch *pebble.Batch, sync bool) error {
 	if err := b.err(); err != nil {
 		return err
 	}
-	if err := apply(db, batch, sync); err != nil {
-		return b.fail(err)
+	done := make(chan error, 1)
+	go func() { done <- apply(db, batch, sync) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return b.fail(err)
+		}
+		return b.err()
+	case <-b.happens:
+		return b.err()
 	}
-	return b.err()
 }
 
 // apply reports as an error both what Pebble returns and what it panics with

@@ -52,8 +52,12 @@ func (s *Store) update(sync bool, fn func(*Tx) error) error {
 		return err
 	}
 	tx := Tx{s: s, batch: s.db.NewBatch()}
-	if err := fn(&tx); err != nil || tx.batch.Empty() {
-		return errors.Join(err, tx.batch.Close())
+	if err := fn(&tx); err != nil {
+		_ = tx.batch.Close() // of a batch that is thrown away, only the memory matters
+		return err
+	}
+	if tx.batch.Empty() {
+		return tx.batch.Close()
 	}
 	size := int64(tx.batch.Len())
 	if err := s.broken.commit(s.db, tx.batch, sync); err != nil {
@@ -157,6 +161,3 @@ func (tx *Tx) Drop(p space.PartitionID) error {
 	}
 	return nil
 }
-
-// Bytes returns the size of what the transaction has written so far.
-func (tx *Tx) Bytes() int { return tx.batch.Len() }

@@ -11,10 +11,10 @@ import (
 // moment.
 func Example() {
 	seats := arena.New(maphash.MakeSeed())
-	seats.Put([]byte("A1"), arena.Meta{Version: 1, Order: 1}, []byte("free"))
-	seats.Put([]byte("A2"), arena.Meta{Version: 2, Order: 2}, []byte("free"))
+	seats.Put([]byte("aisle-1"), arena.Meta{Version: 1, Order: 1}, []byte("free"))
+	seats.Put([]byte("aisle-2"), arena.Meta{Version: 2, Order: 2}, []byte("free"))
 	before := seats.Image()
-	seats.Put([]byte("A1"), arena.Meta{Version: 3}, []byte("sold"))
+	seats.Put([]byte("aisle-1"), arena.Meta{Version: 3}, []byte("sold"))
 
 	for seat := range seats.Ascend(0) {
 		fmt.Printf("%s %s, version %d\n", seat.Key(), seat.Value(), seat.Version())
@@ -23,8 +23,8 @@ func Example() {
 		fmt.Printf("before: %s %s\n", seat.Key(), seat.Value())
 	}
 	// Output:
-	// A1 sold, version 3
-	// A2 free, version 2
-	// before: A1 free
-	// before: A2 free
+	// aisle-1 sold, version 3
+	// aisle-2 free, version 2
+	// before: aisle-1 free
+	// before: aisle-2 free
 }

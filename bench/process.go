@@ -1,0 +1,130 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// stopTimeout is how long a process may take to end by itself after it was
+	// asked to, before it is killed.
+	stopTimeout = 5 * time.Second
+	// outputMax is how much of a process's last output is kept, for errors.
+	outputMax = 4 << 10
+)
+
+// process is a server that a run has started, with a folder of its own.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	dir  string // removed by stop
+	out  *tail
+	done chan struct{} // closed when it has ended
+	err  error         // how it ended; valid after done
+	// patience is how long stop waits before it kills.
+	patience time.Duration
+}
+
+// startProcess starts a program in a new temporary folder. args makes its
+// arguments, given the folder. The caller stops it.
+func startProcess(name, program string, args func(dir string) []string) (*process, error) {
+	dir, err := os.MkdirTemp("", "spacegrid-bench-"+name+"-")
+	if err != nil {
+		return nil, fmt.Errorf("bench: start %s: %w", name, err)
+	}
+	p := &process{name: name, dir: dir, out: &tail{}, done: make(chan struct{}), patience: stopTimeout}
+	p.cmd = exec.Command(program, args(dir)...)
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
+	// A child of it that keeps the output open must not hold up the end.
+	p.cmd.WaitDelay = time.Second
+	if err := p.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("bench: start %s: %w", name, err), os.RemoveAll(dir))
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// stop asks the process to end, kills it if it does not, waits for it and
+// removes its folder. How it ended says nothing about what was measured.
+func (p *process) stop() error {
+	select {
+	case <-p.done: // its number may be somebody else's by now
+	default:
+		p.cmd.Process.Signal(syscall.SIGTERM) // fails only if it has just ended
+	}
+	select {
+	case <-p.done:
+	case <-time.After(p.patience):
+		p.cmd.Process.Kill()
+		<-p.done
+	}
+	return os.RemoveAll(p.dir)
+}
+
+// await calls ready until it succeeds, and returns early if the process ends.
+func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("bench: %s ended at once: %w; its last words: %s", p.name, p.err, p.out)
+		case <-ctx.Done():
+			return fmt.Errorf("bench: %s does not answer: %w; its last words: %s", p.name, err, p.out)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu struct {
+		sync.Mutex
+		b []byte // at most outputMax
+	}
+}
+
+// Write keeps the last bytes.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.b = append(t.mu.b, b[max(0, len(b)-outputMax):]...)
+	t.mu.b = t.mu.b[max(0, len(t.mu.b)-outputMax):]
+	return len(b), nil
+}
+
+// String returns what was kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.mu.b)
+}
+
+// freePorts returns n loopback addresses whose ports were free a moment ago.
+// Another process may take one before it is used; then its user fails to start.
+func freePorts(n int) ([]string, error) {
+	addrs := make([]string, 0, n)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("bench: find a free port: %w", err)
+		}
+		defer l.Close() // all at once in the end, so that they differ
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}

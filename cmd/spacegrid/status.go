@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/grid/cluster"
+)
+
+// told is what one member says of itself, or why it does not.
+type told[T any] struct {
+	Member string `json:"member"`
+	Error  string `json:"error,omitempty"`
+	Answer T      `json:"answer,omitzero"`
+}
+
+// askAll asks every member of the cluster about itself.
+func askAll[T any](ctx context.Context, g *grid.Grid, what string) []told[T] {
+	members := g.Router().State().Members
+	all := make([]told[T], len(members))
+	var wg sync.WaitGroup
+	for i := range members {
+		wg.Go(func() {
+			id := members[i].ID
+			all[i].Member = string(id)
+			if err := ask(ctx, g, id, what, &all[i].Answer); err != nil {
+				all[i].Error = err.Error()
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+func ask(ctx context.Context, g *grid.Grid, id cluster.MemberID, what string, answer any) error {
+	svc, err := g.Router().Member(ctx, id)
+	if err != nil {
+		return err
+	}
+	b, err := svc.Inspect(ctx, what)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, answer)
+}
+
+// statusView is what a member answers about itself.
+type statusView struct {
+	Member  string `json:"member"`
+	Cluster string `json:"cluster"`
+	Formed  bool   `json:"formed"`
+	Ready   bool   `json:"ready"`
+	Entries int    `json:"entries"`
+	Bytes   int64  `json:"bytes"`
+	Groups  []struct {
+		Group      uint32 `json:"group"`
+		Role       string `json:"role"`
+		Serving    bool   `json:"serving"`
+		Term       uint64 `json:"term"`
+		Leader     string `json:"leader"`
+		Applied    uint64 `json:"applied"`
+		Partitions int    `json:"partitions"`
+	} `json:"groups"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how the grid is: members, groups, leaders, entries",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
+				all := askAll[statusView](ctx, g, "status")
+				t := &table{header: []string{"MEMBER", "GROUP", "ROLE", "LEADER", "TERM", "APPLIED", "PARTITIONS"}}
+				var failed error
+				for i := range all {
+					m := &all[i]
+					if m.Error != "" {
+						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-")
+						failed = errors.Join(failed, fmt.Errorf("%w: %s: %s", grid.ErrUnavailable, m.Member, m.Error))
+						continue
+					}
+					for _, x := range m.Answer.Groups {
+						t.add(m.Member, x.Group, x.Role, x.Leader, x.Term, x.Applied, x.Partitions)
+					}
+				}
+				return errors.Join(a.show(all, t), failed)
+			})
+		},
+	}
+}
+
+func (a *app) membersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "members",
+		Short: "List the members of the cluster",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
+				type view struct {
+					Name  string `json:"name"`
+					State string `json:"state"`
+					Voter bool   `json:"voter"`
+					Peer  string `json:"peer"`
+					RESP  string `json:"resp,omitempty"`
+					HTTP  string `json:"http,omitempty"`
+					Zone  string `json:"zone,omitempty"`
+				}
+				var views []view
+				t := &table{header: []string{"NAME", "STATE", "VOTER", "MEMBERS", "REDIS", "HTTP", "ZONE"}}
+				for _, m := range g.Router().State().Members {
+					views = append(views, view{string(m.ID), m.State.String(), m.Voter, m.Peer, m.RESP, m.HTTP, m.Zone})
+					t.add(m.ID, m.State, m.Voter, m.Peer, m.RESP, m.HTTP, m.Zone)
+				}
+				return a.show(views, t)
+			})
+		},
+	}
+}
+
+func (a *app) pumpCommand() *cobra.Command {
+	c := &cobra.Command{Use: "pump", Short: "See how far the stores are", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(&cobra.Command{
+		Use:   "status",
+		Short: "Show backlog and lag of every member's store",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
+				all := askAll[grid.PumpStatus](ctx, g, "pump")
+				t := &table{header: []string{"MEMBER", "SINK", "STATE", "BACKLOG", "BYTES", "LAG", "WRITTEN", "RESYNCS", "TROUBLE"}}
+				var failed error
+				for i := range all {
+					m := &all[i]
+					if m.Error != "" {
+						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-", "-", m.Error)
+						failed = errors.Join(failed, fmt.Errorf("%w: %s: %s", grid.ErrUnavailable, m.Member, m.Error))
+						continue
+					}
+					s := &m.Answer
+					t.add(m.Member, s.Sink, s.State, s.BacklogChanges, s.BacklogBytes, fmt.Sprintf("%d ms", s.LagMillis), s.Written, s.Resyncs, s.Trouble)
+				}
+				return errors.Join(a.show(all, t), failed)
+			})
+		},
+	})
+	return c
+}
