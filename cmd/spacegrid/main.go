@@ -63,11 +63,7 @@ Try it:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	a.flags.register(root)
 	root.AddCommand(
-<<<<<<< HEAD
-		a.devCommand(), a.serveCommand(), a.demoCommand(),
-=======
 		a.devCommand(), a.serveCommand(), a.demoCommand(), a.trialCommand(),
->>>>>>> demo
 		a.statusCommand(), a.membersCommand(), a.spacesCommand(), a.spaceCommand(),
 		a.writeCommand(), a.readCommand(), a.takeCommand(), a.queryCommand(), a.watchCommand(),
 		a.importCommand(), a.exportCommand(), a.pumpCommand(), a.versionCommand(),
