@@ -18,7 +18,7 @@ type Member = cluster.Member
 // nor lost.
 const MemberActive = cluster.Active
 
-// ErrSpaceConflict: a space of that name exists with another definition.
+// ErrSpaceConflict is returned when a space of that name exists with another definition.
 var ErrSpaceConflict = cluster.ErrSpaceConflict
 
 // Members returns the members by name. It does not block; it is empty until the

@@ -77,7 +77,8 @@ func splitEntries(contentType string, body []byte) (texts []json.RawMessage, sin
 	if len(body) == 0 || body[0] != '[' {
 		return []json.RawMessage{body}, true, nil
 	}
-	return texts, false, decodeStrict(body, &texts)
+	err = decodeStrict(body, &texts)
+	return texts, false, err
 }
 
 // keyedFields reads an entry and finds its key.

@@ -27,10 +27,13 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 			place := strings.ToUpper(method) + " " + path
 			described[place] = true
 			var op struct {
-				ID         string                      `json:"operationId"`
-				Summary    string                      `json:"summary"`
-				Responses  map[string]json.RawMessage  `json:"responses"`
-				Parameters []struct{ Name, In string } `json:"parameters"`
+				ID         string                     `json:"operationId"`
+				Summary    string                     `json:"summary"`
+				Responses  map[string]json.RawMessage `json:"responses"`
+				Parameters []struct {
+					Name string `json:"name"`
+					In   string `json:"in"`
+				} `json:"parameters"`
 			}
 			if err := json.Unmarshal(text, &op); err != nil {
 				t.Fatalf("%s: %v", place, err)

@@ -14,6 +14,8 @@ import (
 
 // Problem is a refusal as clients see it: a problem document of RFC 9457 with
 // the members that a program needs to decide what to do.
+//
+//nolint:errname // it is a document first, and an error inside of this package
 type Problem struct {
 	Type    string `json:"type"` // a path under which the code is explained
 	Title   string `json:"title"`

@@ -99,13 +99,14 @@ func TestQueue(t *testing.T) {
 // readFrame returns the ids in a message and how many of them cost credit.
 func readFrame(t *rapid.T, b []byte) (ids []string, counted int) {
 	type element struct {
-		ID   json.RawMessage
-		More bool
+		ID   json.RawMessage `json:"id"`
+		More bool            `json:"more"`
 	}
 	var f struct {
-		T               string
-		ID              json.RawMessage
-		Entries, Events []element
+		T       string          `json:"t"`
+		ID      json.RawMessage `json:"id"`
+		Entries []element       `json:"entries"`
+		Events  []element       `json:"events"`
 	}
 	if err := json.Unmarshal(b, &f); err != nil {
 		t.Fatalf("%v in %s", err, b)

@@ -126,9 +126,7 @@ func (c *socket) read() *breach {
 	})
 	alive := limits.Ping * 5 / 2
 	c.ws.SetPongHandler(func(string) error { return c.ws.SetReadDeadline(time.Now().Add(alive)) })
-	if err := c.ws.SetReadDeadline(time.Now().Add(limits.Hello)); err != nil {
-		return nil
-	}
+	c.patience(limits.Hello)
 	b, err := c.next()
 	if err != nil {
 		return c.lost(err, breachf(closeNoHello, "no hello within %v", limits.Hello))
@@ -143,7 +141,7 @@ func (c *socket) read() *breach {
 	c.hello(f)
 	allowance := newAllowance(limits.FramesPerSecond)
 	for {
-		if err := c.ws.SetReadDeadline(time.Now().Add(alive)); err != nil || c.over() {
+		if c.patience(alive); c.over() {
 			return nil
 		}
 		if b, err = c.next(); err != nil {
@@ -160,6 +158,10 @@ func (c *socket) read() *breach {
 		}
 	}
 }
+
+// patience sets how long the next message may take. A connection that cannot have
+// a deadline any more is closed, which the next read finds out.
+func (c *socket) patience(d time.Duration) { _ = c.ws.SetReadDeadline(time.Now().Add(d)) }
 
 // next reads one message, not more than the limit of it.
 func (c *socket) next() ([]byte, error) {
@@ -181,8 +183,7 @@ func (c *socket) next() ([]byte, error) {
 // lost sorts out why reading has ended: with a breach, with a client that was
 // silent for too long (late), or with the connection.
 func (c *socket) lost(err error, late *breach) *breach {
-	var b *breach
-	if errors.As(err, &b) {
+	if b, ok := errors.AsType[*breach](err); ok {
 		return b
 	}
 	var timeout net.Error
@@ -193,13 +194,14 @@ func (c *socket) lost(err error, late *breach) *breach {
 }
 
 func asBreach(err error) *breach {
-	var b *breach
-	if errors.As(err, &b) {
+	if b, ok := errors.AsType[*breach](err); ok {
 		return b
 	}
 	return breachf(closeBadFrame, "%v", err)
 }
 
+// over reports whether the connection is being closed from this side. The writer
+// shortens the deadline after that, so it is asked after a deadline is set.
 func (c *socket) over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,18 +23,17 @@ type socket struct {
 
 // message is what the tests look at of a message of the server.
 type message struct {
-	T         string `json:"t"`
-	ID        int    `json:"id"`
-	Member    string `json:"member"`
-	Resumed   bool   `json:"resumed"`
-	Reason    string `json:"reason"`
-	Partition *int   `json:"partition"`
-	Name      string `json:"name"`
-	Cursor    string `json:"cursor"`
-	Entries   []event
-	Events    []event
-	Other     []string
-	RetryMS   [2]int `json:"retry_ms"`
+	T         string  `json:"t"`
+	ID        int     `json:"id"`
+	Member    string  `json:"member"`
+	Resumed   bool    `json:"resumed"`
+	Reason    string  `json:"reason"`
+	Partition *int    `json:"partition"`
+	Name      string  `json:"name"`
+	Cursor    string  `json:"cursor"`
+	Entries   []event `json:"entries"`
+	Events    []event `json:"events"`
+	RetryMS   [2]int  `json:"retry_ms"`
 }
 
 type event struct {
@@ -88,8 +87,7 @@ func (s *socket) read() (message, int) {
 		s.t.Fatal(err)
 	}
 	_, b, err := s.ws.ReadMessage()
-	var closed *websocket.CloseError
-	if errors.As(err, &closed) {
+	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return message{}, closed.Code
 	}
 	var m message

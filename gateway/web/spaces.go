@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -55,18 +56,13 @@ func (d *definition) parse() (space.Definition, error) {
 	}
 	for _, x := range d.Indexes {
 		name := x.Name
-		for i, f := range x.Fields {
-			if x.Name != "" {
-				break
-			}
-			if i > 0 {
-				name += "."
-			}
-			name += f
+		if name == "" {
+			name = strings.Join(x.Fields, ".")
 		}
 		out.Indexes = append(out.Indexes, space.Index{Name: name, Fields: x.Fields})
 	}
-	return out, out.Validate()
+	err = out.Validate()
+	return out, err
 }
 
 func (s *Server) listSpaces(w http.ResponseWriter, r *http.Request) error {

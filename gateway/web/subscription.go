@@ -177,7 +177,12 @@ func (s *subscription) follow(ctx context.Context, w *grid.Watcher, snapshot boo
 
 // push queues an item. It waits while the queue is full, but not for long.
 func (s *subscription) push(ctx context.Context, it item) error {
-	var patience *time.Timer
+	var patience *time.Timer // made by the first wait
+	defer func() {
+		if patience != nil {
+			patience.Stop()
+		}
+	}()
 	for {
 		now := time.Now()
 		s.c.mu.Lock()
@@ -197,7 +202,6 @@ func (s *subscription) push(ctx context.Context, it item) error {
 		}
 		if patience == nil {
 			patience = time.NewTimer(left)
-			defer patience.Stop()
 		} else {
 			patience.Reset(left)
 		}

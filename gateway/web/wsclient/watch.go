@@ -148,6 +148,10 @@ func (w *Watch) connection(ctx context.Context, address string, yield func(Event
 	}
 	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: dialTimeout}
 	ws, resp, err := dialer.DialContext(ctx, url+"/v1/ws", http.Header{})
+	if resp != nil {
+		// The library has read what matters of it.
+		defer func() { _ = resp.Body.Close() }()
+	}
 	if err != nil {
 		if resp != nil {
 			err = fmt.Errorf("%w: status %d", err, resp.StatusCode)

@@ -341,15 +341,15 @@ func TestDrainMovesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case e.Op == wsclient.SnapshotEnd:
+		switch e.Op {
+		case wsclient.SnapshotEnd:
 			closed.Go(func() {
 				if err := a.server.Close(); err != nil {
 					t.Error(err)
 				}
 				put("after")
 			})
-		case e.Op == wsclient.Reset:
+		case wsclient.Reset:
 			t.Fatalf("%+v", e)
 		}
 		if e.KeyText() == "after" {
