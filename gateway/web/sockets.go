@@ -24,11 +24,12 @@ const (
 
 // sockets are the open WebSocket connections of a server.
 type sockets struct {
-	mu     sync.Mutex
-	taken  int // places, bounded by SocketLimits.Connections
-	open   map[*socket]struct{}
-	closed bool
-	empty  chan struct{} // closed when the last one goes; nil: nobody waits
+	mu      sync.Mutex
+	taken   int // places, bounded by SocketLimits.Connections
+	open    map[*socket]struct{}
+	closed  bool
+	buffers sync.Pool     // of the library, for writing
+	empty   chan struct{} // closed when the last one goes; nil: nobody waits
 }
 
 // websocket turns the request into a connection that speaks grid.v1.
@@ -47,9 +48,10 @@ func (s *Server) websocket(w http.ResponseWriter, r *http.Request) error {
 	}
 	hijacked := &corkingWriter{ResponseWriter: w, timeout: s.limits.Sockets.Write}
 	upgrader := websocket.Upgrader{
-		Subprotocols: []string{subprotocol},
-		CheckOrigin:  func(*http.Request) bool { return true }, // decided above
-		Error:        func(http.ResponseWriter, *http.Request, int, error) {},
+		Subprotocols:    []string{subprotocol},
+		WriteBufferPool: &s.sockets.buffers,                       // a resting connection holds none
+		CheckOrigin:     func(*http.Request) bool { return true }, // decided above
+		Error:           func(http.ResponseWriter, *http.Request, int, error) {},
 	}
 	ws, err := upgrader.Upgrade(hijacked, r, nil)
 	if err != nil {
