@@ -81,7 +81,3 @@ func (g *Grid) RunJoint(ctx context.Context, b *Batch) error {
 	}
 	return g.Run(ctx, b)
 }
-
-// Through returns a handle that reaches its grid through a router of the
-// caller's making. Close closes the router.
-func Through(r *cluster.Router) *Grid { return &Grid{router: r} }
