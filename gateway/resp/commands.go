@@ -50,16 +50,22 @@ type CommandsConfig struct {
 // by itself. Operations on one key take effect in the order in which they were
 // sent; operations on different keys of one pipeline may take effect in any
 // order.
+//
+// A transaction takes effect as a whole in one partition, so its keys have to be
+// in one slot; MSET, DEL and other commands on several keys do not, and are not
+// one moment. What may have taken effect without an answer is reported as
+// INDETERMINATE, never as a failure.
 type Commands struct {
-	config  CommandsConfig
-	grid    *grid.Grid
-	table   *Table
-	actions map[*Spec]action
-	server  atomic.Pointer[Server]
-	started time.Time
-	runID   string
-	errors  errorCounts
-	setting settings
+	config   CommandsConfig
+	grid     *grid.Grid
+	table    *Table
+	actions  map[*Spec]action
+	server   atomic.Pointer[Server]
+	started  time.Time
+	runID    string
+	errors   errorCounts
+	setting  settings
+	keyspace keyspace
 }
 
 var _ Handler = (*Commands)(nil)
