@@ -41,8 +41,7 @@ type CommandsConfig struct {
 	Logger *slog.Logger
 }
 
-// Commands answers Redis commands from a grid. It is the Handler of a Server,
-// to which it has to be bound before the first connection.
+// Commands answers Redis commands from a grid. It is the Handler of one Server.
 //
 // Commands of a pipeline that each consist of operations known from their
 // arguments are gathered and sent as one batch; replies come in order. A command
@@ -68,7 +67,10 @@ type Commands struct {
 	keyspace keyspace
 }
 
-var _ Handler = (*Commands)(nil)
+var (
+	_ Handler = (*Commands)(nil)
+	_ Binder  = (*Commands)(nil)
+)
 
 // action says how a command is carried out.
 type action struct {
@@ -127,8 +129,7 @@ func newRunID() string {
 	return string(id)
 }
 
-// Bind tells the commands about connections which server serves them. It has to
-// be called before the server accepts the first one.
+// Bind implements Binder.
 func (h *Commands) Bind(server *Server) { h.server.Store(server) }
 
 // Table returns the table of the commands.

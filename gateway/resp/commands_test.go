@@ -41,8 +41,7 @@ func startCommands(t testing.TB, config CommandsConfig) (*Commands, string) {
 	config.Logger = quiet()
 	config.Self = "m1"
 	h := NewCommands(config)
-	server, address := start(t, Config{Handler: h, RequireAuth: config.Authenticate != nil})
-	h.Bind(server)
+	_, address := start(t, Config{Handler: h, RequireAuth: config.Authenticate != nil})
 	return h, address
 }
 
