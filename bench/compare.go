@@ -25,9 +25,8 @@ type CompareConfig struct {
 	// connections. Defaults 1, 16 and 64; 50.
 	Pipelines []int
 	Clients   int
-	// Members, Groups and Callers are those of ReplicatedConfig.
+	// Members and Callers are those of ReplicatedConfig.
 	Members int
-	Groups  []int
 	Callers []int
 	// Workload and Load hold for every cell; the share of reads, clients and
 	// pipeline are the cell's own.
@@ -70,7 +69,7 @@ func Compare(ctx context.Context, cfg CompareConfig) (Report, error) {
 	}
 	if slices.Contains(cfg.Parts, PartReplicated) {
 		replicated := ReplicatedConfig{
-			Start: cfg.Start, Members: cfg.Members, Groups: cfg.Groups, Callers: cfg.Callers,
+			Start: cfg.Start, Members: cfg.Members, Callers: cfg.Callers,
 			Workload: cfg.Workload, Load: cfg.Load, Runs: cfg.Runs, Progress: cfg.Progress,
 		}
 		if err := replicated.withDefaults().addTo(ctx, &report); err != nil {
@@ -84,7 +83,7 @@ func Compare(ctx context.Context, cfg CompareConfig) (Report, error) {
 func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 	p := plan{runs: c.Runs, progress: c.Progress}
 	p.say("start a member and redis-server")
-	m, err := startMembers(ctx, c.Start, 1, 0)
+	m, err := startMembers(ctx, c.Start, 1)
 	if err != nil {
 		return err
 	}
