@@ -101,7 +101,7 @@ func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 		p.pids = append(p.pids, redis.process.pid())
 		targets = append(targets, target{name: redis.Name(), dial: DialRESP(redis.Addr())})
 	}
-	report.note("resp: one member in %s", m.where())
+	report.note("resp: %s", m.where())
 	for _, depth := range c.Pipelines {
 		for _, kind := range []struct {
 			name  string

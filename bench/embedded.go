@@ -39,7 +39,7 @@ func Embedded(ctx context.Context, cfg EmbeddedConfig) (report Report, err error
 		return report, err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	report.note("embedded: members in this process: %d", cfg.Members)
+	report.note("embedded: %s", m.where())
 	for _, callers := range cfg.Callers {
 		for _, kind := range []struct {
 			name  string

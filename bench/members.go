@@ -164,12 +164,19 @@ func (m *members) pids() []int {
 	return pids
 }
 
-// where says how the members run.
+// where says how many members run, and how.
 func (m *members) where() string {
+	where := "in the measuring process"
 	if len(m.processes) > 0 {
-		return "processes of their own"
+		where = "in a process of its own"
+		if len(m.plans) > 1 {
+			where = "in processes of their own"
+		}
 	}
-	return "this process"
+	if len(m.plans) == 1 {
+		return "one member, " + where
+	}
+	return fmt.Sprintf("%d members, %s", len(m.plans), where)
 }
 
 // close ends all members. It is safe to call twice.

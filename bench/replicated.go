@@ -72,7 +72,7 @@ func (c ReplicatedConfig) addTo(ctx context.Context, report *Report) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	report.note("replicated writes: %d members in %s, the primary and its backups in this process; callers outside, over TCP", c.Members, m.where())
+	report.note("replicated writes: %s; the primary and its backups in the measuring process; callers beside them, over TCP", m.where())
 	for _, callers := range c.Callers {
 		load := c.Load
 		load.Clients = callers
