@@ -74,7 +74,7 @@ func serveMember(args []string) error {
 	}
 	m := &members{}
 	defer m.close()
-	if err := m.openDoor(Member{Name: c.Name, RESP: c.RESP}, g); err != nil {
+	if err := m.openDoor(ctx, Member{Name: c.Name, RESP: c.RESP}, g); err != nil {
 		return err
 	}
 	<-ctx.Done()

@@ -33,13 +33,13 @@ func Embedded(ctx context.Context, cfg EmbeddedConfig) (report Report, err error
 	}
 	report = newReport("embedded", cfg.Load.withDefaults().Seed)
 	p := plan{runs: cfg.Runs, progress: cfg.Progress}
-	p.say("start %d members", cfg.Members)
+	p.sayf("start %d members", cfg.Members)
 	m, err := startMembers(ctx, Start{}, cfg.Members)
 	if err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	report.note("embedded: %s", m.where())
+	report.notef("embedded: %s", m.where())
 	for _, callers := range cfg.Callers {
 		for _, kind := range []struct {
 			name  string

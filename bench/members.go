@@ -70,7 +70,7 @@ func startMembers(ctx context.Context, s Start, n int) (*members, error) {
 	if n < 1 || n > membersMax {
 		return nil, fmt.Errorf("bench: %d members (give 1 to %d)", n, membersMax)
 	}
-	plans, err := planMembers(n)
+	plans, err := planMembers(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +89,9 @@ func startMembers(ctx context.Context, s Start, n int) (*members, error) {
 }
 
 // planMembers gives n members their names and addresses.
-func planMembers(n int) ([]Member, error) {
+func planMembers(ctx context.Context, n int) ([]Member, error) {
 	const ports = 4 // of one member
-	addrs, err := freePorts(ports * n)
+	addrs, err := freePorts(ctx, ports*n)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func answers(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // it was only asked
 	_, err = c.call(ctx, "GET", "k")
 	return err
 }

@@ -58,9 +58,9 @@ func (c ReplicatedConfig) addTo(ctx context.Context, report *Report) (err error)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	p := plan{runs: c.Runs, progress: c.Progress}
-	p.say("start %d members", c.Members)
+	p.sayf("start %d members", c.Members)
 	m, err := startMembers(ctx, c.Start, c.Members)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (c ReplicatedConfig) addTo(ctx context.Context, report *Report) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	report.note("replicated writes: %s; the primary and its backups in the measuring process; callers beside them, over TCP", m.where())
+	report.notef("replicated writes: %s; the primary and its backups in the measuring process; callers beside them, over TCP", m.where())
 	for _, callers := range c.Callers {
 		load := c.Load
 		load.Clients = callers
