@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -106,12 +107,12 @@ func (m *localMember) flag(name string) string {
 	return ""
 }
 
-// start starts a member that does not run.
-func (lc *localCluster) start(m *localMember) error {
+// start starts a member that does not run, with more flags this time if wanted.
+func (lc *localCluster) start(m *localMember, more ...string) error {
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return err
 	}
-	c, err := startChild(m.name, filepath.Join(lc.folder, m.name+".log"), m.command...)
+	c, err := startChild(m.name, filepath.Join(lc.folder, m.name+".log"), slices.Concat(m.command, more)...)
 	if err != nil {
 		return err
 	}

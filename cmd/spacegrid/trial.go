@@ -416,7 +416,7 @@ func (t *trial) needSnapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.cluster.start(away); err != nil {
+	if err := t.cluster.start(away, "--log-level", "debug"); err != nil {
 		return err
 	}
 	if _, err := t.dial(ctx, 1); err != nil {
@@ -436,8 +436,9 @@ func (t *trial) needSnapshot(ctx context.Context) error {
 	return t.compareDigests(ctx)
 }
 
-// snapshotLine is what a member logs when it goes on from a leader's snapshot.
-const snapshotLine = "restarting after a snapshot"
+// snapshotLine is what a member logs, at level debug, when it goes on from a
+// leader's snapshot.
+const snapshotLine = "Installed remote snapshot"
 
 const (
 	feedWrites = 4000
