@@ -47,9 +47,24 @@ type target struct {
 	dial Dial
 }
 
+// runs are those of one cell at one target.
+type runs struct {
+	results []Result
+	others  *float64 // the most cores that others kept busy during one of them
+}
+
+// add adds a run.
+func (r *runs) add(result Result, others *float64) {
+	r.results = append(r.results, result)
+	if r.others == nil || others != nil && *others > *r.others {
+		r.others = others
+	}
+}
+
 // plan says how cells are measured.
 type plan struct {
 	runs     int
+	pids     []int // of the processes that were started for it
 	progress func(string)
 }
 
@@ -59,28 +74,29 @@ func (p plan) cell(ctx context.Context, name string, w Workload, l Load, targets
 	if p.runs < 1 || p.runs > runsMax {
 		return nil, fmt.Errorf("bench: %d runs (give 1 to %d)", p.runs, runsMax)
 	}
-	results := make([][]Result, len(targets))
+	measured := make([]runs, len(targets))
 	l = l.withDefaults()
 	for turn := range p.runs {
 		for i, t := range targets {
-			p.say("%s at %s, run %d of %d", name, t.name, turn+1, p.runs)
+			p.sayf("%s at %s, run %d of %d", name, t.name, turn+1, p.runs)
 			load := l
 			load.Seed += uint64(turn)
+			before := readCores(p.pids)
 			r, err := Run(ctx, w, load, t.dial)
 			if err != nil {
 				return nil, fmt.Errorf("%s at %s: %w", name, t.name, err)
 			}
-			results[i] = append(results[i], r)
+			measured[i].add(r, readCores(p.pids).others(before))
 		}
 	}
 	cells := make([]Cell, len(targets))
 	for i, t := range targets {
-		cells[i] = newCell(name, t.name, w, l, results[i])
+		cells[i] = newCell(name, t.name, w, l, measured[i])
 	}
 	return cells, nil
 }
 
-func (p plan) say(format string, args ...any) {
+func (p plan) sayf(format string, args ...any) {
 	if p.progress != nil {
 		p.progress(fmt.Sprintf(format, args...))
 	}

@@ -43,6 +43,10 @@ type Cell struct {
 	Runs int     `json:"runs"`
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
+	// OthersCores is how many cores programs that are no part of the run kept
+	// busy, on average over the run in which they did most, its warm-up included.
+	// It is absent where the system does not tell.
+	OthersCores *float64 `json:"others_cores,omitempty"`
 }
 
 // Ratio sets a throughput beside the one of a peer, measured in the same run.
@@ -67,8 +71,8 @@ func newReport(command string, seed uint64) Report {
 }
 
 // newCell makes a cell of at least one run.
-func newCell(name, target string, w Workload, l Load, runs []Result) Cell {
-	sorted := slices.Clone(runs)
+func newCell(name, target string, w Workload, l Load, of runs) Cell {
+	sorted := slices.Clone(of.results)
 	slices.SortFunc(sorted, func(a, b Result) int {
 		if a.PerSecond < b.PerSecond {
 			return -1
@@ -78,7 +82,7 @@ func newCell(name, target string, w Workload, l Load, runs []Result) Cell {
 	last := len(sorted) - 1
 	return Cell{
 		Name: name, Target: target, Workload: w.withDefaults(), Load: l.withDefaults(), Result: sorted[last/2],
-		Runs: len(sorted), Low: sorted[0].PerSecond, High: sorted[last].PerSecond,
+		Runs: len(sorted), Low: sorted[0].PerSecond, High: sorted[last].PerSecond, OthersCores: of.others,
 	}
 }
 
@@ -150,17 +154,18 @@ func (r Report) settings() []string {
 
 func (r Report) table(b *strings.Builder) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "cell\ttarget\tclients\tdepth\treads\tops/s\tlow\thigh\tp50 µs\tp90\tp99\tp99.9\tp99.99\tmax\tfailed\tmissed\tunanswered\t")
+	fmt.Fprintln(t, "cell\ttarget\tclients\tdepth\treads\tops/s\tlow\thigh\tp50 µs\tp90\tp99\tp99.9\tp99.99\tmax\tfailed\tmissed\tunanswered\tothers\t")
 	for i := range r.Cells {
 		c := &r.Cells[i]
 		l := c.Result.Latency
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%.0f%%\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t\n",
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%.0f%%\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t\n",
 			c.Name, c.Target, c.Load.Clients, c.Load.Pipeline, 100*c.Workload.Reads,
 			grouped(c.Result.PerSecond), grouped(c.Low), grouped(c.High),
 			microText(l.P50), microText(l.P90), microText(l.P99), microText(l.P999), microText(l.P9999), microText(l.Max),
-			c.Result.Failed, c.Result.Missed, c.Result.Unanswered)
+			c.Result.Failed, c.Result.Missed, c.Result.Unanswered, coresText(c.OthersCores))
 	}
-	t.Flush() // into memory
+	_ = t.Flush() // into memory
+	fmt.Fprintln(b, "low, high: throughput of the slowest and fastest run; latencies in µs; others: cores that foreign programs kept busy meanwhile")
 	for i := range r.Cells {
 		c := &r.Cells[i]
 		if c.Result.Failure != "" {
@@ -182,7 +187,15 @@ func (r Report) ratios(b *strings.Builder) {
 		fmt.Fprintf(t, "ratio\t%s\t%s %s/s\t%s %s/s\t%.2f ×\tat least %.2f ×\t%s\n",
 			x.Name, x.Target, grouped(x.Ours), x.Peer, grouped(x.Theirs), x.Ratio, x.AtLeast, verdict)
 	}
-	t.Flush() // into memory
+	_ = t.Flush() // into memory
+}
+
+// coresText prints a number of cores, or a dash if it is not known.
+func coresText(cores *float64) string {
+	if cores == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", *cores)
 }
 
 // microText prints microseconds with as many decimals as they deserve.
@@ -205,8 +218,8 @@ func grouped(v float64) string {
 	return s
 }
 
-// note adds a note, once.
-func (r *Report) note(format string, args ...any) {
+// notef adds a note, once.
+func (r *Report) notef(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, text) {
 		r.Notes = append(r.Notes, text)
 	}

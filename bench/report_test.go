@@ -22,6 +22,7 @@ func sample() Report {
 			Latency: Latency{Min: 8.12, Mean: 60.5, P50: 52.4, P90: 99.9, P99: 812.4, P999: 4012, P9999: 9123.4, Max: 12345.6},
 		}
 	}
+	others := 0.25
 	w := Workload{}
 	closed := Load{Pipeline: 16}
 	open := Load{Clients: 64, Rate: 20_000, Seed: 9}
@@ -30,13 +31,13 @@ func sample() Report {
 	r.Machine = Machine{
 		OS: "linux", Arch: "amd64", Kernel: "6.1.0", CPU: "Example 3000", Cores: 2, Memory: "24000000 kB", Go: "go1.26.0", Load: "0.50 0.40 0.30",
 	}
-	ours := newCell("resp-pipeline-16-set", "spacegrid", w, closed, []Result{result(700_000), result(560_000), result(640_000)})
-	theirs := newCell("resp-pipeline-16-set", "redis 7.0.15", w, closed, []Result{result(380_000)})
+	ours := newCell("resp-pipeline-16-set", "spacegrid", w, closed, runs{results: []Result{result(700_000), result(560_000), result(640_000)}, others: &others})
+	theirs := newCell("resp-pipeline-16-set", "redis 7.0.15", w, closed, runs{results: []Result{result(380_000)}, others: &others})
 	lost := result(99_000)
 	lost.Failed, lost.Missed, lost.Unanswered, lost.Failure = 3, 2, 1, "the server refused: no room"
 	lost.Slip = &Latency{P50: 55.3, P99: 1100}
-	mine := newCell("replicated-write-64", "spacegrid", Workload{Zipf: 1.1}, open, []Result{lost})
-	other := newCell("replicated-write-64", "primary-backup", Workload{Zipf: 1.1}, open, []Result{result(230_000)})
+	mine := newCell("replicated-write-64", "spacegrid", Workload{Zipf: 1.1}, open, runs{results: []Result{lost}, others: &others})
+	other := newCell("replicated-write-64", "primary-backup", Workload{Zipf: 1.1}, open, runs{results: []Result{result(230_000)}, others: &others})
 	r.Cells = []Cell{ours, theirs, mine, other}
 	r.Ratios = []Ratio{newRatio(ours, theirs, 1.6), newRatio(mine, other, 0.5)}
 	r.Notes = []string{"client and servers share this machine"}
@@ -86,13 +87,51 @@ func TestReportReadsBack(t *testing.T) {
 // A cell shows the median of its runs and how far they lay apart; of an even
 // number it takes the lower middle, in nobody's favour.
 func TestCellIsMedian(t *testing.T) {
-	runs := []Result{{PerSecond: 9}, {PerSecond: 1}, {PerSecond: 5}, {PerSecond: 7}}
-	c := newCell("x", "y", Workload{}, Load{}, runs)
-	if c.Result.PerSecond != 5 || c.Low != 1 || c.High != 9 || c.Runs != 4 {
+	var of runs
+	busy := []float64{0.1, 0.7, 0.3, 0.2}
+	for i, rate := range []float64{9, 1, 5, 7} {
+		of.add(Result{PerSecond: rate}, &busy[i])
+	}
+	c := newCell("x", "y", Workload{}, Load{}, of)
+	if c.Result.PerSecond != 5 || c.Low != 1 || c.High != 9 || c.Runs != 4 || *c.OthersCores != 0.7 {
 		t.Errorf("%+v", c)
 	}
-	if runs[0].PerSecond != 9 {
+	if of.results[0].PerSecond != 9 {
 		t.Error("the runs were put into another order")
+	}
+}
+
+// What this process computes is not counted as others' doing, what another one
+// computes is.
+func TestOthersCores(t *testing.T) {
+	if !readCores(nil).ok {
+		t.Skip("the system does not tell")
+	}
+	own := func(before, after coresUsed) float64 {
+		return float64(after.own-before.own) / ticksPerSecond / after.at.Sub(before.at).Seconds()
+	}
+	before := readCores(nil)
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+		_ = newPool(Workload{ValueSize: 1}, 1)
+	}
+	after := readCores(nil)
+	if cores := own(before, after); cores < 0.1 || cores > float64(ThisMachine().Cores)+0.5 {
+		t.Errorf("%v cores used by a loop of our own", cores)
+	}
+	if others := after.others(before); others == nil || *others < 0 || *others > float64(ThisMachine().Cores) {
+		t.Errorf("others used %v", others)
+	}
+
+	p, err := startProcess("busy", "/bin/sh", func(string) []string { return []string{"-c", "while :; do :; done"} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop()
+	with, without := readCores([]int{p.pid()}), readCores(nil)
+	time.Sleep(500 * time.Millisecond)
+	foreign, ours := readCores(nil).others(without), readCores([]int{p.pid()}).others(with)
+	if foreign == nil || ours == nil || *foreign < *ours+0.1 {
+		t.Errorf("a foreign loop took %v, as our own %v", foreign, ours)
 	}
 }
 

@@ -59,6 +59,13 @@ func (d *doors) serve(g *grid.Grid, log *slog.Logger) error {
 		}
 		d.run(func() error { return d.web.Serve(d.webListener) })
 	}
+	if d.respListener != nil {
+		commands := resp.NewCommands(resp.CommandsConfig{
+			Grid: g, Self: string(self), Version: version, Logger: log, Port: d.respListener.Addr().(*net.TCPAddr).Port,
+		})
+		d.resp = resp.New(resp.Config{Handler: commands, Logger: log})
+		d.run(func() error { return d.resp.Serve(d.respListener) })
+	}
 	return nil
 }
 

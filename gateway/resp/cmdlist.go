@@ -216,7 +216,7 @@ func spaceCommands() []Spec {
 		{"space.count", -2, ReadOnly, noKeys, Spaces, "", "Counts the entries of a space, or those that match.", nil},
 		{"space.create", -2, Write | Admin, noKeys, Spaces, "", "Defines a space.", nil},
 		{"space.describe", 2, readFast, noKeys, Spaces, "", "Describes a space: its kind, indexes, limits and sinks.", nil},
-		{"space.drop", 2, Write | Admin, noKeys, Spaces, "", "Removes a space and its entries.", nil},
+		{"space.drop", 3, Write | Admin, noKeys, Spaces, "", "Removes a space and its entries.", nil},
 		{"space.list", 1, readFast, noKeys, Spaces, "", "Lists the spaces.", nil},
 		{"space.query", -2, ReadOnly, noKeys, Spaces, "", "Returns the entries of a space that match.", nil},
 		{"space.read", -4, ReadOnly | MovableKeys, spaceKey, Spaces, "", "Returns an entry, by key or the first that matches, and may wait for it.", nil},

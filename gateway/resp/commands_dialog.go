@@ -30,8 +30,9 @@ type dialog struct {
 
 	batch   *grid.Batch
 	pending []pending
-	// reads holds the slots of keys that the batch looks up beside its commands:
-	// a later command that writes one of them has to wait for the batch.
+	// reads holds the slots of keys that the batch looks up beside its commands,
+	// and of hashes that it may leave empty: a later command that writes one of
+	// them has to wait for the batch.
 	reads slotSet
 	// emptied are hashes that lost their last field, to be removed.
 	emptied []emptied
@@ -56,11 +57,10 @@ type pending struct {
 	text  string
 }
 
-// emptied is a hash without fields, and the version that it was found with.
+// emptied is a hash that a command left without fields. It owns its key.
 type emptied struct {
-	space   space.ID
-	key     []byte
-	version space.Seq
+	space space.ID
+	key   []byte
 }
 
 func newDialog(h *Commands, s *Session) *dialog {
@@ -120,10 +120,8 @@ func (d *dialog) flush() {
 	if len(d.pending) == 0 {
 		return
 	}
-	if d.batch != nil && d.batch.Len() > 0 {
-		if err := d.commands.grid.Run(d.ctx, d.batch); err != nil {
-			panic("resp: a batch that is not atomic is refused: " + err.Error())
-		}
+	if d.batch != nil {
+		d.run(d.batch)
 	}
 	d.answer()
 	d.tidy()
@@ -145,17 +143,32 @@ func (d *dialog) answer() {
 	d.reads.clear()
 }
 
-// tidy removes hashes that have lost their last field. Until then, and if that
-// fails, they are invisible to every command that reads.
+// tidy removes hashes that have lost their last field, unless somebody has set
+// one since. Until then, and if that fails, they are invisible to every command
+// that reads.
 func (d *dialog) tidy() {
 	if len(d.emptied) == 0 {
 		return
 	}
-	b := d.commands.grid.NewBatch()
+	found, take := d.commands.grid.NewBatch(), d.commands.grid.NewBatch()
 	for _, e := range d.emptied {
-		b.Do(space.Op{Code: space.OpTake, Space: e.space, Key: e.key, Match: e.version})
+		found.Get(e.space, e.key)
+	}
+	d.run(found)
+	for at, e := range d.emptied {
+		if r, err := found.Result(at); err == nil && isEmptyHash(&r.Entries[0]) {
+			take.Do(space.Op{Code: space.OpTake, Space: e.space, Key: e.key, Match: r.Entries[0].Version})
+		}
 	}
 	d.emptied = d.emptied[:0]
+	d.run(take)
+}
+
+// run carries out a batch that is not atomic.
+func (d *dialog) run(b *grid.Batch) {
+	if b.Len() == 0 {
+		return
+	}
 	if err := d.commands.grid.Run(d.ctx, b); err != nil {
 		panic("resp: a batch that is not atomic is refused: " + err.Error())
 	}
@@ -287,20 +300,17 @@ func (d *dialog) result(at int) (space.Result, error) { return d.batch.Result(at
 // entry returns what a read found; ok is false if there is nothing. A hash
 // without fields is nothing.
 func (d *dialog) entry(at int) (e space.Entry, ok bool, err error) {
-	r, err := d.result(at)
-	return entryIn(r, err)
+	e, err = d.batch.Entry(at)
+	switch {
+	case err == nil:
+		return e, !isEmptyHash(&e), nil
+	case isNotFound(err):
+		return space.Entry{}, false, nil
+	}
+	return space.Entry{}, false, err
 }
 
-func entryIn(r space.Result, err error) (e space.Entry, ok bool, _ error) {
-	if err != nil {
-		if errors.Is(err, space.ErrNotFound) {
-			err = nil
-		}
-		return e, false, err
-	}
-	e = r.Entries[0]
-	return e, !isEmptyHash(&e), nil
-}
+func isNotFound(err error) bool { return errors.Is(err, space.ErrNotFound) }
 
 // isEmptyHash reports whether an entry is a hash that lost its last field and is
 // about to be removed.
@@ -313,9 +323,7 @@ func isEmptyHash(e *space.Entry) bool {
 func (d *dialog) lookup(key []byte) (e space.Entry, ok bool, err error) {
 	b := d.current()
 	at := d.get(key)
-	if err := d.commands.grid.Run(d.ctx, b); err != nil {
-		return e, false, err
-	}
+	d.run(b)
 	e, ok, err = d.entry(at)
 	b.Reset()
 	d.reads.clear()
@@ -326,11 +334,8 @@ func (d *dialog) lookup(key []byte) (e space.Entry, ok bool, err error) {
 func (d *dialog) one(op space.Op) (space.Result, error) {
 	b := d.current()
 	at := d.do(op)
-	err := d.commands.grid.Run(d.ctx, b)
-	var r space.Result
-	if err == nil {
-		r, err = b.Result(at)
-	}
+	d.run(b)
+	r, err := b.Result(at)
 	b.Reset()
 	return r, err
 }

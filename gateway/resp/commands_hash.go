@@ -334,10 +334,10 @@ func stageHDel(d *dialog, c Command) {
 		return
 	}
 	d.then(c, d.do(changeHash(c.Args[1], space.FlagReturn, mutations)), 1, answerHDel)
+	d.reads.add(space.Slot(c.Args[1]))
 }
 
-// answerHDel has the hash removed if no field is left. It is removed as it was
-// found: a field that somebody sets first keeps it.
+// answerHDel has the hash removed if no field is left.
 func answerHDel(d *dialog, p *pending) {
 	r, err := d.result(p.at)
 	switch {
@@ -350,7 +350,7 @@ func answerHDel(d *dialog, p *pending) {
 	}
 	if e := &r.Entries[0]; isEmptyHash(e) {
 		if id, ok := d.spaceOf(d.session.DB()); ok {
-			d.emptied = append(d.emptied, emptied{space: id, key: append([]byte(nil), e.Key...), version: e.Version})
+			d.emptied = append(d.emptied, emptied{space: id, key: append([]byte(nil), e.Key...)})
 		}
 	}
 	d.out.Int(int64(r.Count))
@@ -426,10 +426,7 @@ func (d *dialog) isHash(key []byte) bool {
 	}
 	b := d.commands.grid.NewBatch()
 	at := b.Get(id, key)
-	if err := d.commands.grid.Run(d.ctx, b); err != nil {
-		return false
-	}
-	r, err := b.Result(at)
-	e, ok, err := entryIn(r, err)
-	return err == nil && ok && e.Kind == space.KindFields
+	d.run(b)
+	e, err := b.Entry(at)
+	return err == nil && e.Kind == space.KindFields
 }

@@ -211,8 +211,16 @@ func getDel(d *dialog, c Command) {
 
 func getEx(d *dialog, c Command) {
 	o, refusal := parseSetOptions("getex", c.Args[2:], false)
-	if refusal != "" {
+	switch {
+	case refusal == textSyntax:
 		d.error(refusal)
+		return
+	case refusal != "":
+		// As in Redis, the moment matters only if there is a string.
+		stageGet(d, c)
+		d.pending[0].text = refusal
+		d.pending[0].reply = answerRefusal
+		d.flush()
 		return
 	}
 	d.exchange(c.Args[1], func(old *space.Entry) (space.Op, bool) {
@@ -226,6 +234,17 @@ func getEx(d *dialog, c Command) {
 		}
 		return space.Op{Code: space.OpRenew, Key: c.Args[1], Lease: o.lease}, true
 	})
+}
+
+// answerRefusal refuses to do more to a string than reading it.
+func answerRefusal(d *dialog, p *pending) {
+	switch _, ok, done := d.str(p.at); {
+	case done:
+	case ok:
+		d.error(p.text)
+	default:
+		d.out.Null()
+	}
 }
 
 // exchange replies with the string at a key and carries out what change makes of

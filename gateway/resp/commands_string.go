@@ -243,10 +243,11 @@ func (d *dialog) stageWhole(c Command, m space.Mutation, reply func(*dialog, *pe
 // change of the whole of a hash, "wrong kind" of text that is no number.
 func (d *dialog) changed(at int, noNumber, outOfRange string) (e space.Entry, ok bool) {
 	r, err := d.result(at)
+	var refused *space.Error
 	switch {
 	case err == nil:
 		return r.Entries[0], true
-	case errors.Is(err, space.ErrInvalid) && r.Code == space.CodeInvalid:
+	case errors.As(err, &refused) && refused.Code == space.CodeInvalid && refused.Detail == "":
 		d.error(textWrongType)
 	case errors.Is(err, space.ErrWrongKind):
 		d.error(noNumber)
@@ -297,7 +298,11 @@ func answerAdd(d *dialog, p *pending) {
 func stageIncrByFloat(d *dialog, c Command) {
 	f, ok := parseFloat(c.Args[2])
 	if !ok {
-		d.refuse(textNotFloat)
+		d.then(c, d.get(c.Args[1]), 1, func(d *dialog, p *pending) {
+			if _, _, done := d.str(p.at); !done {
+				d.error(textNotFloat)
+			}
+		})
 		return
 	}
 	d.stageWhole(c, space.Mutation{Code: space.MutAddFloat, Arg: msgp.AppendFloat(nil, f)}, func(d *dialog, p *pending) {

@@ -33,7 +33,7 @@ const (
 func transactionActions() map[string]action {
 	return map[string]action{
 		"discard": {local: discard, direct: true},
-		"exec":    {local: exec, direct: true},
+		"exec":    {local: execute, direct: true},
 		"multi":   {local: multi, direct: true},
 		"unwatch": {local: func(d *dialog, _ Command) { d.watched = nil; d.out.OK() }},
 		"watch":   {local: watch, direct: true},
@@ -133,7 +133,7 @@ func watch(d *dialog, c Command) {
 	d.out.OK()
 }
 
-func exec(d *dialog, _ Command) {
+func execute(d *dialog, _ Command) {
 	queue := d.session.Queue
 	if queue == nil {
 		d.error("ERR EXEC without MULTI")
