@@ -26,6 +26,7 @@ type held struct {
 	group   *replica.Group
 	hub     hub
 	opened  atomic.Bool // group is there
+	founded time.Time   // when this replica founded the group; of the goroutine that holds replicas
 
 	term atomic.Uint64              // of this replica's leadership as raft knows it; 0: does not lead
 	lead atomic.Pointer[leadership] // set while this replica serves as leader
@@ -37,10 +38,10 @@ type held struct {
 }
 
 // openHeld opens the replica over its storage, empty or not, and starts its duties.
-// prepare, if not nil, fills an empty replica that founds the group.
-func (n *Node) openHeld(id GroupID, attempt uint64) (*held, error) {
+func (n *Node) openHeld(g *Group) (*held, error) {
+	id := g.ID
 	h := &held{
-		n: n, id: id, attempt: attempt, self: replica.ServerID{Member: string(n.name), Incarnation: n.incarnation},
+		n: n, id: id, attempt: g.Bootstrap.Attempt, self: g.server(Replica{Member: n.name, Incarnation: n.incarnation}),
 		log: n.log.With("group", uint32(id)), wake: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(n.ctx)
@@ -139,10 +140,11 @@ func (h *held) notLeader() error {
 
 // translate turns an error of the group into one of a Service.
 func (h *held) translate(err error) error {
+	if err == nil {
+		return nil
+	}
 	var notLeader *replica.NotLeaderError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &notLeader):
 		e := &NotLeaderError{Group: h.id}
 		if notLeader.Leader.Member != h.self.Member {

@@ -22,8 +22,14 @@ const (
 	// nothing tells it to.
 	holdEvery = 2 * time.Second
 	// holdAgain is how soon it tries again what has failed.
-	holdAgain = 200 * time.Millisecond
+	holdAgain = 50 * time.Millisecond
+	// raiseTime is how long a new group waits for its replicas before it serves
+	// with those there are.
+	raiseTime = 5 * time.Second
 )
+
+// errRaising says that a group waits for its other replicas.
+var errRaising = errors.New("cluster: a new group waits for its other replicas")
 
 // hold opens and closes replicas until they are those that the table gives this
 // member, and makes the first state of groups that it is told to.
@@ -36,9 +42,11 @@ func (n *Node) hold() {
 			go n.Close() // it waits for this goroutine
 			return
 		}
-		if err := n.holdOnce(); err != nil && n.ctx.Err() == nil {
-			n.log.Warn("a replica is not as the table says yet", "err", err)
+		if err := n.holdOnce(); err != nil {
 			wait = holdAgain
+			if n.ctx.Err() == nil && !errors.Is(err, errRaising) {
+				n.log.Warn("a replica is not as the table says yet", "err", err)
+			}
 		}
 		n.rest(wait, states, nil)
 	}
@@ -129,7 +137,7 @@ func (n *Node) holdGroup(g *Group) error {
 			return err
 		}
 		var err error
-		if h, err = n.openHeld(g.ID, b.Attempt); err != nil {
+		if h, err = n.openHeld(g); err != nil {
 			return err
 		}
 		n.groups[g.ID].Store(h)
@@ -223,6 +231,14 @@ func (n *Node) bootstrap(h *held, g *Group) error {
 			return err
 		}
 		h.attach()
+	}
+	// A group that serves on one replica dies with it. If the others stay away,
+	// it serves all the same.
+	if h.founded.IsZero() {
+		h.founded = time.Now()
+	}
+	if !h.raised(g) && time.Since(h.founded) < raiseTime {
+		return errRaising
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, memberCallTime)
 	defer cancel()

@@ -57,7 +57,11 @@ func (h *held) approved() bool {
 // duties takes over if this replica has come to lead, and carries out one round.
 func (h *held) duties() {
 	term := h.term.Load()
-	if term == 0 || !h.approved() {
+	if term == 0 {
+		return
+	}
+	if !h.approved() {
+		h.raise()
 		return
 	}
 	l := h.lead.Load()

@@ -31,27 +31,12 @@ func (h *held) align(ctx context.Context, l *leadership) error {
 	if !ok || g.Stage != Serving {
 		return nil
 	}
-	members := map[replica.ServerID]bool{}
-	for _, m := range h.group.Status().Members {
-		members[m.ID] = m.Voter
+	members := h.members()
+	settled, err := h.complete(ctx, s, g, members)
+	if err != nil || !settled {
+		return err
 	}
-	settled := true
-	for _, r := range g.Replicas {
-		if m, ok := s.Member(r.Member); ok && m.State == Lost {
-			continue
-		}
-		id := serverOf(r)
-		votes, there := members[id]
-		switch {
-		case !there:
-			return h.group.AddLearner(ctx, id)
-		case !votes && r.Role == Voter && h.group.CaughtUp(id):
-			return h.group.AddVoter(ctx, id)
-		case !votes && r.Role == Voter:
-			settled = false
-		}
-	}
-	if done, err := h.removeExtra(ctx, l, g, members); done || err != nil || !settled {
+	if done, err := h.removeExtra(ctx, l, g, members); done || err != nil {
 		return err
 	}
 	if done, err := h.move(ctx, s, g); done || err != nil {
@@ -60,15 +45,76 @@ func (h *held) align(ctx context.Context, l *leadership) error {
 	return h.prefer(ctx, l, g, members)
 }
 
-func serverOf(r Replica) replica.ServerID {
-	return replica.ServerID{Member: string(r.Member), Incarnation: r.Incarnation}
+// members returns who belongs to the group, and whether each votes.
+func (h *held) members() map[replica.ServerID]bool {
+	members := map[replica.ServerID]bool{}
+	for _, m := range h.group.Status().Members {
+		members[m.ID] = m.Voter
+	}
+	return members
+}
+
+// complete adds the next replica that the table names and the group lacks, or
+// gives it its vote. It reports whether there was none.
+func (h *held) complete(ctx context.Context, s *State, g *Group, members map[replica.ServerID]bool) (settled bool, err error) {
+	settled = true
+	for _, r := range g.Replicas {
+		if m, ok := s.Member(r.Member); ok && m.State == Lost {
+			continue
+		}
+		id := g.server(r)
+		votes, there := members[id]
+		switch {
+		case !there:
+			return false, h.group.AddLearner(ctx, id)
+		case !votes && r.Role == Voter && h.group.CaughtUp(id):
+			return false, h.group.AddVoter(ctx, id)
+		case !votes && r.Role == Voter:
+			settled = false
+		}
+	}
+	return settled, nil
+}
+
+// raise lets others vote in a group that this replica has founded and that does
+// not serve yet.
+func (h *held) raise() {
+	s := h.n.control.State()
+	g, ok := s.Group(h.id)
+	if !ok || g.Stage != Bootstrapping || g.Bootstrap.Attempt != h.attempt || g.Bootstrap.Member != h.n.name {
+		return
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, takeOverTime)
+	defer cancel()
+	if _, err := h.complete(ctx, s, g, h.members()); err != nil && h.ctx.Err() == nil {
+		h.log.Debug("a replica is not added yet", "err", err)
+	}
+}
+
+// raised reports whether all replicas that the table names and that seem to be
+// alive vote. Fewer might not survive the loss of one.
+func (h *held) raised(g *Group) bool {
+	members := h.members()
+	for _, r := range g.Replicas {
+		if r.Role == Voter && !members[g.server(r)] && h.n.staying(r.Member) {
+			return false
+		}
+	}
+	return members[h.self]
+}
+
+// server returns a replica's identity among the group's. It is another one for
+// each bootstrap of the group, so that what is left of an earlier one, which may
+// have the same places in its log, is never taken for a part of this one.
+func (g *Group) server(r Replica) replica.ServerID {
+	return replica.ServerID{Member: string(r.Member), Incarnation: r.Incarnation + g.Bootstrap.Attempt - 1}
 }
 
 // removeExtra removes a replica that the table does not name.
 func (h *held) removeExtra(ctx context.Context, l *leadership, g *Group, members map[replica.ServerID]bool) (done bool, err error) {
 	wanted := map[replica.ServerID]bool{}
 	for _, r := range g.Replicas {
-		wanted[serverOf(r)] = true
+		wanted[g.server(r)] = true
 	}
 	for id := range members {
 		if wanted[id] {
@@ -99,7 +145,7 @@ func (h *held) move(ctx context.Context, s *State, g *Group) (done bool, err err
 			continue
 		}
 		step := m.Next(g)
-		if step.Kind == Promote && !h.group.CaughtUp(serverOf(step.Replica)) {
+		if step.Kind == Promote && !h.group.CaughtUp(g.server(step.Replica)) {
 			return true, nil
 		}
 		reply, err := h.n.decide(ctx, &SetReplicas{Group: g.ID, Version: g.Version, Replicas: step.Replicas})
@@ -118,7 +164,7 @@ func (h *held) move(ctx context.Context, s *State, g *Group) (done bool, err err
 // as placement wants them.
 func (h *held) prefer(ctx context.Context, l *leadership, g *Group, members map[replica.ServerID]bool) error {
 	r, ok := g.Preferred()
-	to := serverOf(r)
+	to := g.server(r)
 	if !ok || to == h.self || !members[to] || !h.group.CaughtUp(to) || !h.n.staying(r.Member) {
 		return nil
 	}

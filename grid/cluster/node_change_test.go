@@ -196,3 +196,72 @@ func TestMembersMeetOverTCP(t *testing.T) {
 		write(t, a.Router(), reply.Space, "k", "v")
 	}
 }
+
+// A member that is declared lost is replaced; should it come back, it stops.
+func TestALostMemberIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{Dir: "data"})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		r := g.nodes["a"].Router()
+		id := defaultSpace(t, r)
+		write(t, r, id, "k", "v")
+		lost := g.nodes["c"].incarnation
+		g.crash("c")
+		g.start("d")
+		if _, err := r.Control(t.Context(), &DeclareLost{Member: "c", Incarnation: lost}); err != nil {
+			t.Fatal(err)
+		}
+		g.eventually("the lost member is replaced", func() bool {
+			s := g.nodes["a"].control.State()
+			for i := range s.Groups {
+				_, old := s.Groups[i].Replica("c")
+				fresh, ok := s.Groups[i].Replica("d")
+				if old || !ok || fresh.Role != Voter {
+					return false
+				}
+			}
+			c, _ := s.Member("c")
+			d, ok := s.Member("d")
+			return ok && d.Voter && !c.Voter
+		})
+		g.agree()
+		if v, _ := read(t, g.nodes["d"].Router(), id, "k"); v != "v" {
+			t.Errorf("k is %q", v)
+		}
+	})
+}
+
+// The member that makes the first state of a group may die at any moment: the
+// group begins once, with it or with another one.
+func TestAGroupBeginsThoughItsFirstMemberDies(t *testing.T) {
+	for _, after := range []time.Duration{0, 100 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, 3, NodeConfig{Dir: "data"})
+				g.start("a", "b", "c")
+				g.eventually("the cluster is formed", func() bool { return g.nodes["a"].control.State().Formed() })
+				g.eventually("others vote", func() bool { return len(g.nodes["a"].control.State().Voters()) == 3 })
+				time.Sleep(after)
+				g.crash("c")
+				time.Sleep(3 * bootstrapTime)
+				g.ready()
+				r := g.nodes["a"].Router()
+				id := defaultSpace(t, r)
+				for i := range 20 {
+					write(t, r, id, fmt.Sprint("k", i), "v")
+				}
+				g.start("c")
+				g.ready()
+				g.eventually("the cluster is whole", g.whole)
+				for i := range 20 {
+					if v, _ := read(t, g.nodes["c"].Router(), id, fmt.Sprint("k", i)); v != "v" {
+						t.Errorf("k%d is lost", i)
+					}
+				}
+				g.agree()
+			})
+		})
+	}
+}

@@ -106,10 +106,23 @@ func (g *rig) ready() {
 	for _, name := range sortedKeys(g.nodes) {
 		ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
 		if err := g.nodes[name].Ready(ctx); err != nil {
-			b, _ := g.nodes[name].Inspect(context.Background(), "status")
-			g.t.Fatalf("%s is not ready: %v; %s", name, err, b)
+			g.describe()
+			g.t.Fatalf("%s is not ready: %v", name, err)
 		}
 		cancel()
+	}
+}
+
+// describe logs how the members stand.
+func (g *rig) describe() {
+	for _, name := range sortedKeys(g.nodes) {
+		b, err := g.nodes[name].Inspect(context.Background(), "status")
+		g.t.Logf("%s: %s %v", name, b, err)
+		for _, gr := range g.nodes[name].control.State().Groups {
+			if h := g.nodes[name].held(gr.ID); h != nil {
+				g.t.Logf("  group %d: %v, table %v, members %v", gr.ID, gr.Stage, gr.Replicas, h.group.Status().Members)
+			}
+		}
 	}
 }
 
@@ -119,15 +132,7 @@ func (g *rig) eventually(what string, cond func() bool) {
 	deadline := time.Now().Add(time.Minute)
 	for !cond() {
 		if time.Now().After(deadline) {
-			for _, name := range sortedKeys(g.nodes) {
-				b, err := g.nodes[name].Inspect(context.Background(), "status")
-				g.t.Logf("%s: %s %v", name, b, err)
-				for _, gr := range g.nodes[name].control.State().Groups {
-					if h := g.nodes[name].held(gr.ID); h != nil {
-						g.t.Logf("  group %d: table %v, members %v", gr.ID, gr.Replicas, h.group.Status().Members)
-					}
-				}
-			}
+			g.describe()
 			g.t.Fatalf("after a minute still not: %s", what)
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -156,7 +161,7 @@ func (g *rig) whole() bool {
 				return false
 			}
 			for _, m := range st.Members {
-				if !m.Voter || !slices.ContainsFunc(s.Groups[i].Replicas, func(r Replica) bool { return serverOf(r) == m.ID }) {
+				if !m.Voter || !slices.ContainsFunc(s.Groups[i].Replicas, func(r Replica) bool { return s.Groups[i].server(r) == m.ID }) {
 					return false
 				}
 			}

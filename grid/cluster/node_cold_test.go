@@ -316,3 +316,53 @@ func TestTrimWaitsForStores(t *testing.T) {
 		}
 	})
 }
+
+// A cold start waits for every member that has a store, until the operator
+// declares one lost. When it comes back after all, it is welcome as a new one.
+func TestColdStartGoesOnWithoutALostMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{Dir: "data", Durability: Memory})
+		g.stores = map[string]*memoryStore{"a": newMemoryStore(), "b": newMemoryStore(), "c": newMemoryStore()}
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		r := g.nodes["a"].Router()
+		id := defaultSpace(t, r)
+		write(t, r, id, "k", "v")
+		time.Sleep(time.Second)
+		for _, m := range []string{"a", "b", "c"} {
+			g.stores[m].freeze()
+		}
+		for _, m := range []string{"a", "b", "c"} {
+			g.crash(m)
+			g.stores[m].thaw()
+		}
+		// What the members have agreed on is on their disks; what the partitions
+		// held was in their memory.
+		g.start("a", "b")
+		time.Sleep(20 * time.Second)
+		if v, err := tryRead(g.nodes["a"].Router(), id, "k"); err == nil {
+			t.Fatalf("read %q though a store is missing", v)
+		}
+		m, _ := g.nodes["a"].control.State().Member("c")
+		if _, err := g.nodes["a"].Router().Control(t.Context(), &DeclareLost{Member: "c", Incarnation: m.Incarnation}); err != nil {
+			t.Fatal(err)
+		}
+		g.ready()
+		if v, _ := read(t, g.nodes["a"].Router(), id, "k"); v != "v" {
+			t.Errorf("k is %q", v)
+		}
+		g.start("c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		g.agree()
+	})
+}
+
+func tryRead(r *Router, id space.ID, key string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l := &Lookup{Get: Get{Partition: at(r, key), Space: id, Key: []byte(key)}}
+	r.Read(ctx, Linearizable, []*Lookup{l})
+	return string(l.Found.Entry.Value), l.Err
+}

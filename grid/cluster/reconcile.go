@@ -253,13 +253,18 @@ func (g *governor) begin(ctx context.Context) error {
 		if who.Member == "" {
 			return fmt.Errorf("group %d: no member that could begin it is in sight", group.ID)
 		}
-		if stored == nil {
-			var err error
-			if stored, err = g.stores(ctx, s); err != nil {
-				return err
+		// Another attempt takes what the first one was to take.
+		from := group.Bootstrap.Sources
+		if group.Stage != Bootstrapping {
+			if stored == nil {
+				var err error
+				if stored, err = g.stores(ctx, s); err != nil {
+					return err
+				}
 			}
+			from = sources(s.PartitionsOf(group.ID), stored)
 		}
-		if err := g.beginGroup(ctx, s, group, who, stored); err != nil {
+		if err := g.beginGroup(ctx, s, group, who, from); err != nil {
 			return fmt.Errorf("begin group %d: %w", group.ID, err)
 		}
 	}
@@ -327,7 +332,7 @@ func (g *governor) stores(ctx context.Context, s *State) (map[MemberID]StoredGri
 	return stored, nil
 }
 
-func (g *governor) beginGroup(ctx context.Context, s *State, group *Group, who Replica, stored map[MemberID]StoredGrid) error {
+func (g *governor) beginGroup(ctx context.Context, s *State, group *Group, who Replica, from []Source) error {
 	version := group.Version
 	stateless := []MemberID{}
 	if group.Stage != Unborn {
@@ -351,7 +356,7 @@ func (g *governor) beginGroup(ctx context.Context, s *State, group *Group, who R
 	}
 	reply, err := g.n.decide(ctx, &BeginBootstrap{
 		Group: group.ID, Version: version, Member: who.Member, Incarnation: who.Incarnation,
-		Stateless: stateless, Sources: sources(s.PartitionsOf(group.ID), stored),
+		Stateless: stateless, Sources: from,
 	})
 	if err != nil {
 		return err
