@@ -17,7 +17,7 @@ help: ## list the tasks
 
 build: ## compile everything, and bin/spacegrid, without cgo
 	CGO_ENABLED=0 $(GO) build ./...
-	@if [ -d cmd ]; then mkdir -p bin && set -x && CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...; fi
+	@if [ -d cmd ]; then mkdir -p bin && set -x && CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...; fi
 
 install: ## put spacegrid into GOBIN
 	CGO_ENABLED=0 $(GO) install -trimpath ./cmd/spacegrid

@@ -25,9 +25,8 @@ type CompareConfig struct {
 	// connections. Defaults 1, 16 and 64; 50.
 	Pipelines []int
 	Clients   int
-	// Members, Groups and Callers are those of ReplicatedConfig.
+	// Members and Callers are those of ReplicatedConfig.
 	Members int
-	Groups  []int
 	Callers []int
 	// Workload and Load hold for every cell; the share of reads, clients and
 	// pipeline are the cell's own.
@@ -62,7 +61,7 @@ func Compare(ctx context.Context, cfg CompareConfig) (Report, error) {
 			return report, fmt.Errorf("bench: no comparison is called %q (give %q or %q)", part, PartRESP, PartReplicated)
 		}
 	}
-	report.note("clients, servers and peers share this machine")
+	report.notef("clients, servers and peers share this machine")
 	if slices.Contains(cfg.Parts, PartRESP) {
 		if err := cfg.resp(ctx, &report); err != nil {
 			return report, err
@@ -70,7 +69,7 @@ func Compare(ctx context.Context, cfg CompareConfig) (Report, error) {
 	}
 	if slices.Contains(cfg.Parts, PartReplicated) {
 		replicated := ReplicatedConfig{
-			Start: cfg.Start, Members: cfg.Members, Groups: cfg.Groups, Callers: cfg.Callers,
+			Start: cfg.Start, Members: cfg.Members, Callers: cfg.Callers,
 			Workload: cfg.Workload, Load: cfg.Load, Runs: cfg.Runs, Progress: cfg.Progress,
 		}
 		if err := replicated.withDefaults().addTo(ctx, &report); err != nil {
@@ -83,8 +82,8 @@ func Compare(ctx context.Context, cfg CompareConfig) (Report, error) {
 // resp compares one member with Redis.
 func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 	p := plan{runs: c.Runs, progress: c.Progress}
-	p.say("start a member and redis-server")
-	m, err := startMembers(ctx, c.Start, 1, 0)
+	p.sayf("start a member and redis-server")
+	m, err := startMembers(ctx, c.Start, 1)
 	if err != nil {
 		return err
 	}
@@ -94,7 +93,7 @@ func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 	redis, err := StartRedis(ctx, c.Redis)
 	switch {
 	case errors.Is(err, ErrNoRedis):
-		report.note("not compared with Redis: %v", err)
+		report.notef("not compared with Redis: %v", err)
 	case err != nil:
 		return err
 	default:
@@ -102,7 +101,7 @@ func (c CompareConfig) resp(ctx context.Context, report *Report) (err error) {
 		p.pids = append(p.pids, redis.process.pid())
 		targets = append(targets, target{name: redis.Name(), dial: DialRESP(redis.Addr())})
 	}
-	report.note("resp: one member in %s", m.where())
+	report.notef("resp: %s", m.where())
 	for _, depth := range c.Pipelines {
 		for _, kind := range []struct {
 			name  string

@@ -41,7 +41,7 @@ func (m *members) startInside(ctx context.Context) error {
 		return fmt.Errorf("bench: open members: %w", err)
 	}
 	for i, g := range grids {
-		if err := m.openDoor(m.plans[i], g); err != nil {
+		if err := m.openDoor(ctx, m.plans[i], g); err != nil {
 			return err
 		}
 	}
@@ -49,8 +49,8 @@ func (m *members) startInside(ctx context.Context) error {
 }
 
 // openDoor serves Redis clients from a member in this process.
-func (m *members) openDoor(plan Member, g *grid.Grid) error {
-	listener, err := net.Listen("tcp", plan.RESP)
+func (m *members) openDoor(ctx context.Context, plan Member, g *grid.Grid) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.RESP)
 	if err != nil {
 		return fmt.Errorf("bench: open a door for Redis clients: %w", err)
 	}
@@ -70,8 +70,7 @@ func (m *members) openDoor(plan Member, g *grid.Grid) error {
 	go func() { served <- server.Serve(listener) }()
 	closeDoor := func() error {
 		err := server.Close()
-		<-served // it says only that the server was closed
-		return err
+		return errors.Join(err, <-served)
 	}
 	m.inside = append([]func() error{sync.OnceValue(closeDoor)}, m.inside...)
 	return nil

@@ -78,7 +78,7 @@ func (p plan) cell(ctx context.Context, name string, w Workload, l Load, targets
 	l = l.withDefaults()
 	for turn := range p.runs {
 		for i, t := range targets {
-			p.say("%s at %s, run %d of %d", name, t.name, turn+1, p.runs)
+			p.sayf("%s at %s, run %d of %d", name, t.name, turn+1, p.runs)
 			load := l
 			load.Seed += uint64(turn)
 			before := readCores(p.pids)
@@ -96,7 +96,7 @@ func (p plan) cell(ctx context.Context, name string, w Workload, l Load, targets
 	return cells, nil
 }
 
-func (p plan) say(format string, args ...any) {
+func (p plan) sayf(format string, args ...any) {
 	if p.progress != nil {
 		p.progress(fmt.Sprintf(format, args...))
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
@@ -29,8 +31,19 @@ type Member struct {
 	// members form the cluster. A member alone has no seeds.
 	Seeds  []string
 	Expect int
-	// Groups is how many groups the cluster has; 0 is its default.
-	Groups int
+}
+
+// ServeArgs are the arguments that make the spacegrid binary such a member, with
+// everything in memory.
+func ServeArgs(m Member) []string {
+	args := []string{
+		"serve", "--durability", "memory", "--name", m.Name, "--expect", strconv.Itoa(m.Expect), "--log-level", "warn",
+		"--listen", m.Listen, "--gossip", m.Gossip, "--resp", m.RESP, "--http", m.HTTP,
+	}
+	if len(m.Seeds) > 0 {
+		args = append(args, "--join", strings.Join(m.Seeds, ","))
+	}
+	return args
 }
 
 // Start says how members come to be. The zero value runs them in this process.
@@ -39,7 +52,8 @@ type Start struct {
 	// arguments that Args makes. Empty: members run in this process, which
 	// spares them a part of what processes cost; the report says so.
 	Program string
-	Args    func(Member) []string
+	// Args makes the arguments. Default ServeArgs.
+	Args func(Member) []string
 }
 
 // members are those that were started for a run.
@@ -52,11 +66,11 @@ type members struct {
 
 // startMembers starts n members and returns when they serve. Close them after
 // use.
-func startMembers(ctx context.Context, s Start, n, groups int) (*members, error) {
+func startMembers(ctx context.Context, s Start, n int) (*members, error) {
 	if n < 1 || n > membersMax {
 		return nil, fmt.Errorf("bench: %d members (give 1 to %d)", n, membersMax)
 	}
-	plans, err := planMembers(n, groups)
+	plans, err := planMembers(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +89,9 @@ func startMembers(ctx context.Context, s Start, n, groups int) (*members, error)
 }
 
 // planMembers gives n members their names and addresses.
-func planMembers(n, groups int) ([]Member, error) {
+func planMembers(ctx context.Context, n int) ([]Member, error) {
 	const ports = 4 // of one member
-	addrs, err := freePorts(ports * n)
+	addrs, err := freePorts(ctx, ports*n)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +99,7 @@ func planMembers(n, groups int) ([]Member, error) {
 	for i := range plans {
 		a := addrs[ports*i:]
 		plans[i] = Member{
-			Name: fmt.Sprintf("member-%d", i+1), Listen: a[0], Gossip: a[1], RESP: a[2], HTTP: a[3],
-			Expect: n, Groups: groups,
+			Name: fmt.Sprintf("member-%d", i+1), Listen: a[0], Gossip: a[1], RESP: a[2], HTTP: a[3], Expect: n,
 		}
 	}
 	for i := range plans {
@@ -101,7 +114,7 @@ func planMembers(n, groups int) ([]Member, error) {
 
 func (m *members) startProcesses(ctx context.Context, s Start) error {
 	if s.Args == nil {
-		return errors.New("bench: a program without the arguments that make it a member")
+		s.Args = ServeArgs
 	}
 	for _, plan := range m.plans {
 		p, err := startProcess(plan.Name, s.Program, func(string) []string { return s.Args(plan) })
@@ -126,7 +139,7 @@ func answers(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // it was only asked
 	_, err = c.call(ctx, "GET", "k")
 	return err
 }
@@ -151,12 +164,19 @@ func (m *members) pids() []int {
 	return pids
 }
 
-// where says how the members run.
+// where says how many members run, and how.
 func (m *members) where() string {
+	where := "in the measuring process"
 	if len(m.processes) > 0 {
-		return "processes of their own"
+		where = "in a process of its own"
+		if len(m.plans) > 1 {
+			where = "in processes of their own"
+		}
 	}
-	return "this process"
+	if len(m.plans) == 1 {
+		return "one member, " + where
+	}
+	return fmt.Sprintf("%d members, %s", len(m.plans), where)
 }
 
 // close ends all members. It is safe to call twice.

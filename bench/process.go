@@ -40,7 +40,9 @@ func startProcess(name, program string, args func(dir string) []string) (*proces
 		return nil, fmt.Errorf("bench: start %s: %w", name, err)
 	}
 	p := &process{name: name, dir: dir, out: &tail{}, done: make(chan struct{}), patience: stopTimeout}
-	p.cmd = exec.Command(program, args(dir)...)
+	// The process is ended by stop, politely first, where a context would kill it.
+	//nolint:gosec // which program is started is for those to say who measure it
+	p.cmd = exec.CommandContext(context.Background(), program, args(dir)...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
 	// A child of it that keeps the output open must not hold up the end.
 	p.cmd.WaitDelay = time.Second
@@ -62,12 +64,12 @@ func (p *process) stop() error {
 	select {
 	case <-p.done: // its number may be somebody else's by now
 	default:
-		p.cmd.Process.Signal(syscall.SIGTERM) // fails only if it has just ended
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only if it has just ended
 	}
 	select {
 	case <-p.done:
 	case <-time.After(p.patience):
-		p.cmd.Process.Kill()
+		_ = p.cmd.Process.Kill() // as above
 		<-p.done
 	}
 	return os.RemoveAll(p.dir)
@@ -116,14 +118,19 @@ func (t *tail) String() string {
 
 // freePorts returns n loopback addresses whose ports were free a moment ago.
 // Another process may take one before it is used; then its user fails to start.
-func freePorts(n int) ([]string, error) {
-	addrs := make([]string, 0, n)
+func freePorts(ctx context.Context, n int) (addrs []string, err error) {
+	var held []net.Listener // all at once, so that they differ
+	defer func() {
+		for _, l := range held {
+			l.Close()
+		}
+	}()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("bench: find a free port: %w", err)
 		}
-		defer l.Close() // all at once in the end, so that they differ
+		held = append(held, l)
 		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs, nil

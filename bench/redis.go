@@ -34,7 +34,7 @@ func StartRedis(ctx context.Context, program string) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoRedis, err)
 	}
-	addrs, err := freePorts(1)
+	addrs, err := freePorts(ctx, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (r *Redis) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // it was only asked
 	info, err := c.call(ctx, "INFO", "server")
 	if err != nil {
 		return err

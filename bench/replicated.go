@@ -15,9 +15,6 @@ type ReplicatedConfig struct {
 	Start Start
 	// Members is how many there are. Default 3.
 	Members int
-	// Groups are the numbers of groups tried; each is a cluster of its own. A 0
-	// is the default of a cluster. Default only that.
-	Groups []int
 	// Callers are how many callers write at once, through one handle from
 	// outside; each number is a cell. Default 64 and 1024.
 	Callers  []int
@@ -31,9 +28,6 @@ type ReplicatedConfig struct {
 func (c ReplicatedConfig) withDefaults() ReplicatedConfig {
 	orDefault(&c.Members, 3)
 	orDefault(&c.Runs, 1)
-	if len(c.Groups) == 0 {
-		c.Groups = []int{0}
-	}
 	if len(c.Callers) == 0 {
 		c.Callers = []int{64, 1024}
 	}
@@ -43,8 +37,7 @@ func (c ReplicatedConfig) withDefaults() ReplicatedConfig {
 }
 
 // Replicated measures writes to a cluster and, in turns with it, to a loop of a
-// primary and backups without consensus, with as many copies. Of several numbers
-// of groups the best one is compared, and all are reported.
+// primary and backups without consensus, with as many copies.
 func Replicated(ctx context.Context, cfg ReplicatedConfig) (Report, error) {
 	report := newReport("replicated", cfg.Load.withDefaults().Seed)
 	err := cfg.withDefaults().addTo(ctx, &report)
@@ -65,21 +58,32 @@ func (c ReplicatedConfig) addTo(ctx context.Context, report *Report) (err error)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	best := make([]Ratio, len(c.Callers))
-	for _, groups := range c.Groups {
-		cells, err := c.measure(ctx, report, groups, target{name: "primary-backup", dial: dialBackup(conn)})
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	p := plan{runs: c.Runs, progress: c.Progress}
+	p.sayf("start %d members", c.Members)
+	m, err := startMembers(ctx, c.Start, c.Members)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	p.pids = m.pids()
+	g, err := m.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	report.notef("replicated writes: %s; the primary and its backups in the measuring process; callers beside them, over TCP", m.where())
+	for _, callers := range c.Callers {
+		load := c.Load
+		load.Clients = callers
+		cells, err := p.cell(ctx, fmt.Sprintf("replicated-write-%d", callers), c.Workload, load,
+			target{name: "spacegrid", dial: DialGrid(g)}, target{name: "primary-backup", dial: dialBackup(conn)})
 		if err != nil {
 			return err
 		}
-		for i, pair := range cells {
-			report.Cells = append(report.Cells, pair...)
-			if r := newRatio(pair[0], pair[1], replicatedAtLeast(c.Callers[i])); r.Ratio >= best[i].Ratio {
-				best[i] = r
-			}
-		}
+		report.Cells = append(report.Cells, cells...)
+		report.Ratios = append(report.Ratios, newRatio(cells[0], cells[1], replicatedAtLeast(callers)))
 	}
-	report.Ratios = append(report.Ratios, best...)
 	return nil
 }
 
@@ -90,37 +94,4 @@ func replicatedAtLeast(callers int) float64 {
 		return 0.5
 	}
 	return 0.7
-}
-
-// measure starts a cluster with so many groups and measures it beside the peer:
-// a pair of cells for each number of callers.
-func (c ReplicatedConfig) measure(ctx context.Context, report *Report, groups int, peer target) (pairs [][]Cell, err error) {
-	name := "spacegrid"
-	if groups > 0 {
-		name = fmt.Sprintf("spacegrid, groups: %d", groups)
-	}
-	p := plan{runs: c.Runs, progress: c.Progress}
-	p.say("start %d members", c.Members)
-	m, err := startMembers(ctx, c.Start, c.Members, groups)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, m.close()) }()
-	p.pids = m.pids()
-	g, err := m.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, g.Close()) }()
-	report.note("replicated writes: %d members in %s, the primary and its backups in this process; callers outside, over TCP", c.Members, m.where())
-	for _, callers := range c.Callers {
-		load := c.Load
-		load.Clients = callers
-		pair, err := p.cell(ctx, fmt.Sprintf("replicated-write-%d", callers), c.Workload, load, target{name: name, dial: DialGrid(g)}, peer)
-		if err != nil {
-			return nil, err
-		}
-		pairs = append(pairs, pair)
-	}
-	return pairs, nil
 }

@@ -164,7 +164,7 @@ func (r Report) table(b *strings.Builder) {
 			microText(l.P50), microText(l.P90), microText(l.P99), microText(l.P999), microText(l.P9999), microText(l.Max),
 			c.Result.Failed, c.Result.Missed, c.Result.Unanswered, coresText(c.OthersCores))
 	}
-	t.Flush() // into memory
+	_ = t.Flush() // into memory
 	fmt.Fprintln(b, "low, high: throughput of the slowest and fastest run; latencies in µs; others: cores that foreign programs kept busy meanwhile")
 	for i := range r.Cells {
 		c := &r.Cells[i]
@@ -187,7 +187,7 @@ func (r Report) ratios(b *strings.Builder) {
 		fmt.Fprintf(t, "ratio\t%s\t%s %s/s\t%s %s/s\t%.2f ×\tat least %.2f ×\t%s\n",
 			x.Name, x.Target, grouped(x.Ours), x.Peer, grouped(x.Theirs), x.Ratio, x.AtLeast, verdict)
 	}
-	t.Flush() // into memory
+	_ = t.Flush() // into memory
 }
 
 // coresText prints a number of cores, or a dash if it is not known.
@@ -218,8 +218,8 @@ func grouped(v float64) string {
 	return s
 }
 
-// note adds a note, once.
-func (r *Report) note(format string, args ...any) {
+// notef adds a note, once.
+func (r *Report) notef(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, text) {
 		r.Notes = append(r.Notes, text)
 	}

@@ -95,10 +95,10 @@ func (c *respClient) follow(ctx context.Context) {
 		return
 	}
 	c.unfollow()
-	c.conn.SetDeadline(time.Time{})
+	_ = c.conn.SetDeadline(time.Time{}) // fails only if the connection is closed, as does what follows
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		c.conn.SetDeadline(time.Unix(1, 0))
+		_ = c.conn.SetDeadline(time.Unix(1, 0)) // likewise
 		close(cut)
 	})
 	c.ctx = ctx
@@ -248,9 +248,9 @@ func readReply(r *bufio.Reader) (respReply, error) {
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	switch {
-	case err == bufio.ErrBufferFull || len(line) > replyLineMax:
+	case errors.Is(err, bufio.ErrBufferFull) || len(line) > replyLineMax:
 		return nil, fmt.Errorf("%w: a line of more than %d bytes", ErrReply, replyLineMax)
-	case err == io.EOF && len(line) > 0:
+	case errors.Is(err, io.EOF) && len(line) > 0:
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, err
@@ -294,7 +294,7 @@ func readEnd(r *bufio.Reader) error {
 
 // unexpected turns an end inside a reply into an error.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

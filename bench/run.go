@@ -84,7 +84,7 @@ func runPaced(ctx context.Context, w Workload, l Load, dial Dial, newPacer func(
 	clients, err := dialAll(ctx, l.Clients, dial)
 	defer func() {
 		for _, c := range clients {
-			c.Close() // it has nothing to say about what was measured
+			_ = c.Close() // it has nothing to say about what was measured
 		}
 	}()
 	if err != nil {
@@ -211,7 +211,7 @@ func (r *run) closed(ctx context.Context, i int, c Client) error {
 		out, err := c.Do(ctx, src.next(n))
 		now := r.now()
 		if err != nil {
-			if context.Cause(ctx) != errGrace {
+			if !errors.Is(context.Cause(ctx), errGrace) {
 				return err
 			}
 			r.latencies.record(i, now-start, n)
@@ -260,7 +260,7 @@ func (r *run) open(ctx context.Context, i int, c Client) error {
 		out, err := c.Do(ctx, src.next(n))
 		now = r.now()
 		if err != nil {
-			if context.Cause(ctx) != errGrace {
+			if !errors.Is(context.Cause(ctx), errGrace) {
 				return err
 			}
 			return r.giveUp(ctx, i, k, total, plan)
@@ -284,7 +284,7 @@ func (r *run) open(ctx context.Context, i int, c Client) error {
 
 // giveUp counts what a client has not had answers to when the grace has ended.
 func (r *run) giveUp(ctx context.Context, i, k, total int, plan schedule) error {
-	if context.Cause(ctx) != errGrace {
+	if !errors.Is(context.Cause(ctx), errGrace) {
 		return context.Cause(ctx)
 	}
 	now := r.now()

@@ -8,11 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // simulate is Run by the clock of a synctest bubble.
 func simulate(ctx context.Context, w Workload, l Load, dial Dial) (Result, error) {

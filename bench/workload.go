@@ -57,7 +57,7 @@ func (w Workload) validate() error {
 		return fmt.Errorf("bench: %d keys (give 1 to %d)", w.Keys, keysMax)
 	case w.KeySize < keySizeMin || w.KeySize > keySizeMax:
 		return fmt.Errorf("bench: keys of %d bytes (give %d to %d)", w.KeySize, keySizeMin, keySizeMax)
-	case digits(w.Keys-1) > w.KeySize-1:
+	case digits(w.Keys-1) >= w.KeySize:
 		return fmt.Errorf("bench: %d keys do not differ in %d bytes (give longer keys)", w.Keys, w.KeySize)
 	case w.ValueSize < 1 || w.ValueSize > valueSizeMax:
 		return fmt.Errorf("bench: values of %d bytes (give 1 to %d)", w.ValueSize, valueSizeMax)
@@ -102,7 +102,7 @@ func newPool(w Workload, seed uint64) []byte {
 		key[i] = byte(seed >> (8 * i))
 	}
 	pool := make([]byte, valuePool+w.ValueSize)
-	rand.NewChaCha8(key).Read(pool)
+	_, _ = rand.NewChaCha8(key).Read(pool) // it never fails
 	return pool
 }
 
@@ -122,7 +122,7 @@ func newSource(w Workload, seed uint64, client, batch int, pool []byte) *source 
 // next draws n operations, which are valid until the next draw.
 func (s *source) next(n int) []Op {
 	for i := range n {
-		key := uint64(0)
+		var key uint64
 		if s.zipf != nil {
 			key = s.zipf.Uint64()
 		} else {

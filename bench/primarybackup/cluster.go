@@ -27,7 +27,7 @@ func Open(ctx context.Context, backups int) (*Cluster, error) {
 	c := &Cluster{}
 	var addrs []string
 	for range backups {
-		b, err := openBackup()
+		b, err := openBackup(ctx)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -74,9 +74,9 @@ type backup struct {
 	data   *replica
 }
 
-func openBackup() (*backup, error) {
+func openBackup(ctx context.Context) (*backup, error) {
 	b := &backup{data: newReplica()}
-	s, err := listen(b.handle)
+	s, err := listen(ctx, b.handle)
 	if err != nil {
 		return nil, fmt.Errorf("primarybackup: start a backup: %w", err)
 	}

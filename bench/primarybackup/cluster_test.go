@@ -46,9 +46,9 @@ func TestAcknowledgedIsEverywhere(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				for copy, got := range c.Copies(key) {
+				for i, got := range c.Copies(key) {
 					if !bytes.Equal(got, value) {
-						t.Errorf("copy %d of %s is %q right after its acknowledgement", copy, key, got)
+						t.Errorf("copy %d of %s is %q right after its acknowledgement", i, key, got)
 					}
 				}
 			}

@@ -39,7 +39,7 @@ func openPrimary(ctx context.Context, backups []string) (*primary, error) {
 		}
 		p.backups = append(p.backups, conn)
 	}
-	s, err := listen(p.handle)
+	s, err := listen(ctx, p.handle)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("primarybackup: start the primary: %w", err), p.close())
 	}

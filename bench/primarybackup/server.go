@@ -1,6 +1,7 @@
 package primarybackup
 
 import (
+	"context"
 	"net"
 	"sync"
 
@@ -24,8 +25,8 @@ type server struct {
 // listen starts a server on a free loopback port. handle is called for the
 // frames of a connection in order, for several connections at once; its error
 // ends the connection.
-func listen(handle func(f wire.Frame, w *wire.Writer) error) (*server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func listen(ctx context.Context, handle func(f wire.Frame, w *wire.Writer) error) (*server, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

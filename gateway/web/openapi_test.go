@@ -27,9 +27,9 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 			place := strings.ToUpper(method) + " " + path
 			described[place] = true
 			var op struct {
-				ID         string                     `json:"operationId"`
-				Summary    string                     `json:"summary"`
-				Responses  map[string]json.RawMessage `json:"responses"`
+				ID         string                      `json:"operationId"`
+				Summary    string                      `json:"summary"`
+				Responses  map[string]json.RawMessage  `json:"responses"`
 				Parameters []struct{ Name, In string } `json:"parameters"`
 			}
 			if err := json.Unmarshal(text, &op); err != nil {

@@ -182,7 +182,16 @@ func TestGuards(t *testing.T) {
 // TestMetrics: requests are counted by what came of them, and the member shows
 // what it leads and applies.
 func TestMetrics(t *testing.T) {
-	d := open(t, web.Config{})
+	g, err := grid.Open(t.Context(), grid.Config{Name: "m1", Partitions: 8, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := open(t, web.Config{Grid: g})
 	d.want(204, "PUT", "/v1/spaces/default/entries/a", "x", "Content-Type", "application/octet-stream")
 	d.refused("NOT_FOUND", "GET", "/v1/spaces/default/entries/b", "")
 	text := d.want(200, "GET", "/metrics", "").body
@@ -193,6 +202,10 @@ func TestMetrics(t *testing.T) {
 		`spacegrid_build_info{`,
 		`spacegrid_member_ready 1`,
 		`spacegrid_member_entries 1`,
+		`spacegrid_space_entries{space="default"} 1`,
+		`spacegrid_pump_backlog_changes{sink="`,
+		`spacegrid_pump_lag_seconds{sink="`,
+		`spacegrid_pump_written_total{sink="`,
 		`spacegrid_raft_is_leader{group="1"} 1`,
 		`spacegrid_raft_applied_index{group="1"} `,
 		`spacegrid_raft_term{group="1"} `,

@@ -67,9 +67,9 @@ type Watch struct {
 	cursor string
 	begun  bool           // the first connection was made
 	seen   map[int]uint64 // last change yielded of each partition
-	pause  time.Duration // the longest before the next attempt
-	least  time.Duration // the shortest, as a member that stops has asked
-	credit int // events taken since credit was last given
+	pause  time.Duration  // the longest before the next attempt
+	least  time.Duration  // the shortest, as a member that stops has asked
+	credit int            // events taken since credit was last given
 }
 
 // New prepares a watch. It panics without an address or a space.
