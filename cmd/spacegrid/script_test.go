@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets scripts run the test binary as spacegrid.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"spacegrid": main})
+}
+
+// portsPerMember are RESP, HTTP, members and gossip.
+const portsPerMember = 4
+
+// The command line does what it says, against members that are real processes.
+// Every script has the addresses of two members, $REDIS, $HTTP, $PEER, $GOSSIP and
+// the same with a 2 behind. Beside the usual commands it has:
+//
+//	exits CODE spacegrid ARGS…  runs a command line that ends with the status CODE
+//	ready [ADDR]                waits until a member answers at $PEER, or at ADDR
+//	disk FOLDER SIZE            mounts an empty file system in memory
+//	until PATTERN spacegrid ARGS…
+//	                            repeats a command line until it writes PATTERN
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			addrs, err := freePorts(2 * portsPerMember)
+			if err != nil {
+				return err
+			}
+			for i, name := range []string{"REDIS", "HTTP", "PEER", "GOSSIP"} {
+				env.Setenv(name, addrs[i])
+				env.Setenv(name+"2", addrs[portsPerMember+i])
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "disk": scriptDisk,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "mounts" {
+				return canMount(), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+	})
+}
+
+// canMount reports whether this process may mount a file system, by doing so.
+func canMount() bool {
+	dir, err := os.MkdirTemp("", "spacegrid-mount-")
+	if err != nil {
+		return false
+	}
+	defer os.Remove(dir)
+	if exec.Command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir).Run() != nil {
+		return false
+	}
+	return exec.Command("umount", dir).Run() == nil
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE command…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("status %d, want %d", got, want)
+	}
+}
+
+// scriptPatience is how long a script waits for something.
+const scriptPatience = 20 * time.Second
+
+func scriptReady(ts *testscript.TestScript, neg bool, args []string) {
+	addr := ts.Getenv("PEER")
+	if len(args) == 1 {
+		addr = args[0]
+	}
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: ready [address]")
+	}
+	for end := time.Now().Add(scriptPatience); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec("spacegrid", "query", "default", "--limit", "1", "--addr", addr, "--timeout", "2s")
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("no member answers at %s: %v", addr, err)
+		}
+	}
+}
+
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN command…")
+	}
+	for end := time.Now().Add(scriptPatience); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%q was not written: %v", args[0], err)
+		}
+	}
+}
+
+func scriptDisk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: disk FOLDER SIZE")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.Mkdir(dir, 0o755))
+	ts.Check(exec.Command("mount", "-t", "tmpfs", "-o", "size="+args[1], "tmpfs", dir).Run())
+	// A member that a failed script leaves behind still has files open.
+	ts.Defer(func() { ts.Check(exec.Command("umount", "-l", dir).Run()) })
+}
