@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	// DefaultBatchChanges and DefaultBatchBytes bound a batch: beyond them a
-	// larger batch gains a sink nothing and makes the next one wait.
+	// DefaultBatchChanges bounds a batch: beyond it a larger one gains a sink
+	// nothing and makes the next one wait.
 	DefaultBatchChanges = 4096
-	DefaultBatchBytes   = 512 << 10
+	// DefaultBatchBytes bounds the same by size.
+	DefaultBatchBytes = 512 << 10
 	// DefaultCallTimeout bounds one call of a sink. A sink that hangs is then
 	// tried again like one that fails.
 	DefaultCallTimeout = 30 * time.Second

@@ -174,9 +174,9 @@ func (h *handlers) Invoke(ctx context.Context, call *cluster.Invocation, v clust
 	response, err := handler.Serve(ctx, tx, call.Body)
 	if err != nil {
 		if refusal, ok := errors.AsType[*HandlerError](err); ok {
-			return nil, refusal
+			return tx.ops, refusal
 		}
-		return nil, &HandlerError{Message: err.Error()}
+		return tx.ops, &HandlerError{Message: err.Error()}
 	}
 	if response == nil {
 		response = []byte{}
@@ -204,8 +204,11 @@ func (g *Grid) Call(ctx context.Context, unit, handler string, key, request []by
 		return nil, err
 	}
 	last := reply.Results[len(reply.Results)-1]
-	if len(last.Entries) != 1 {
+	switch {
+	case len(last.Entries) != 1:
 		return nil, fmt.Errorf("%w: the answer has no response", ErrIndeterminate)
+	case last.Count == cluster.Refused:
+		return nil, &HandlerError{Message: string(last.Entries[0].Value)}
 	}
 	return last.Entries[0].Value, nil
 }

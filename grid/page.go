@@ -2,7 +2,6 @@ package grid
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -66,22 +65,3 @@ func (g *Grid) Page(ctx context.Context, id space.ID, from Bookmark, limit int) 
 func (g *Grid) Clock(ctx context.Context, p space.PartitionID) (space.Time, error) {
 	return g.router.Clock(ctx, p)
 }
-
-// RunJoint carries out an atomic batch whose operations may fail one by one:
-// those that succeed are seen together or not at all, a failed one changes
-// nothing. It fails as Run does.
-func (g *Grid) RunJoint(ctx context.Context, b *Batch) error {
-	if !b.atomic {
-		return errors.New("grid: only an atomic batch can be joint (see NewAtomicBatch)")
-	}
-	for _, pt := range b.parts {
-		for _, c := range pt.calls {
-			c.Independent = true
-		}
-	}
-	return g.Run(ctx, b)
-}
-
-// Through returns a handle that reaches its grid through a router of the
-// caller's making. Close closes the router.
-func Through(r *cluster.Router) *Grid { return &Grid{router: r} }

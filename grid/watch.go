@@ -111,21 +111,25 @@ func (w *Watcher) Cursor() Cursor {
 // last event of a failed watch comes with the error.
 func (w *Watcher) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		left := false // the loop
 		err := w.g.router.Follow(ctx, w.req, func(it cluster.FollowItem) error {
-			if !w.item(it, func(e Event) bool { return yield(e, nil) }) {
+			left = left || !w.item(it, func(e Event) bool { return yield(e, nil) })
+			if left {
 				return errLeft
 			}
 			w.settle(it.Partition)
 			return nil
 		})
-		if !errors.Is(err, errLeft) {
+		// A loop that was left may not be given anything more, whatever else
+		// ended the stream at the same time.
+		if !left {
 			yield(Event{}, err)
 		}
 	}
 }
 
-// errLeft ends a watch whose reader has left the loop.
-var errLeft = errors.New("grid: the reader has left")
+// errLeft ends a stream whose reader has left the loop.
+var errLeft = errors.New("grid: the loop over a watch was left")
 
 // item turns one item into events.
 func (w *Watcher) item(it cluster.FollowItem, yield func(Event) bool) bool {

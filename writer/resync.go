@@ -64,7 +64,8 @@ func (r *resync) current(tx *store.Tx) (store.Mark, error) {
 	if m.Build != r.build {
 		return m, fmt.Errorf("%w: another resync of partition %d came between", datapump.ErrFenced, r.to.Partition)
 	}
-	return m, admit(&m, r.to.History, r.to.Epoch)
+	err = admit(&m, r.to.History, r.to.Epoch)
+	return m, err
 }
 
 // Write adds entries of a space.

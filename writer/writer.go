@@ -153,7 +153,7 @@ func (w *sectionWriter) write(c *space.Change) error {
 		return err
 	}
 	if !sp.defined && c.Op != space.Defined {
-		return &store.ErrCorrupt{Record: "section", Reason: fmt.Sprintf("change %d is of space %d, which is not defined", c.Seq, c.Space)}
+		return &store.CorruptError{Record: "section", Reason: fmt.Sprintf("change %d is of space %d, which is not defined", c.Seq, c.Space)}
 	}
 	switch c.Op {
 	case space.Written, space.Updated:
@@ -181,7 +181,7 @@ func (w *sectionWriter) write(c *space.Change) error {
 		*sp = counted{}
 		return w.tx.DropSpace(w.partition, w.generation, c.Space)
 	}
-	return &store.ErrCorrupt{Record: "section", Reason: fmt.Sprintf("change %d has an unknown kind %d", c.Seq, c.Op)}
+	return &store.CorruptError{Record: "section", Reason: fmt.Sprintf("change %d has an unknown kind %d", c.Seq, c.Op)}
 }
 
 func (w *sectionWriter) space(id space.ID) (*counted, error) {

@@ -164,7 +164,7 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) error {
-	d.screen.say("starting %d member processes", d.flags.members)
+	d.screen.sayf("starting %d member processes", d.flags.members)
 	if err := d.cluster.startAll(); err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (d *demo) run(ctx context.Context) error {
 		}
 		d.crowd.windows = append(d.crowd.windows, g)
 	}
-	d.screen.say("putting %d seats on sale", len(d.house))
+	d.screen.sayf("putting %d seats on sale", len(d.house))
 	if err := d.putOnSale(ctx); err != nil {
 		return err
 	}
@@ -258,9 +258,9 @@ func (d *demo) sale(ctx context.Context) error {
 	defer cancel()
 
 	quiet := int(quietBuyers * quietTime.Seconds())
-	d.screen.say("the friends of the house buy first: %d a second", quietBuyers)
+	d.screen.sayf("the friends of the house buy first: %d a second", quietBuyers)
 	d.crowd.arrive(ctx, 0, quiet, quietTime)
-	d.screen.say("the doors open: %d buyers in %s", d.flags.buyers, d.burst)
+	d.screen.sayf("the doors open: %d buyers in %s", d.flags.buyers, d.burst)
 	d.opened = time.Now()
 	trouble := make(chan error, 1)
 	go func() { trouble <- d.trouble(ctx) }()
@@ -270,7 +270,7 @@ func (d *demo) sale(ctx context.Context) error {
 	select {
 	case <-left:
 	case <-time.After(lateTime):
-		d.screen.say("time is up, the doors close")
+		d.screen.sayf("time is up, the doors close")
 	}
 	err := <-trouble // first the dead member has to be back
 	cancel()
@@ -297,13 +297,13 @@ func (d *demo) trouble(ctx context.Context) error {
 		}
 	}
 	d.ledGroups = len(led[d.victim.name])
-	d.screen.say("kill -9 %d: member %s, which leads %d of %d groups", d.victim.process().pid(), d.victim.name, d.ledGroups, groupCount(state))
+	d.screen.sayf("kill -9 %d: member %s, which leads %d of %d groups", d.victim.process().pid(), d.victim.name, d.ledGroups, groupCount(state))
 	d.killedAt = time.Now()
 	d.victim.kill()
 	if !sleep(ctx, deadTime) {
 		return ctx.Err()
 	}
-	d.screen.say("starting member %s again", d.victim.name)
+	d.screen.sayf("starting member %s again", d.victim.name)
 	if err := d.cluster.start(d.victim); err != nil {
 		return err
 	}
@@ -324,7 +324,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // prove waits until the pump has nothing to do, reads everything back and judges.
 func (d *demo) prove(ctx context.Context) error {
-	d.screen.say("the sale is over: waiting for the member that came back, and for the pump")
+	d.screen.sayf("the sale is over: waiting for the member that came back, and for the pump")
 	if err := d.cluster.awaitReady(ctx); err != nil {
 		return err
 	}
@@ -335,7 +335,7 @@ func (d *demo) prove(ctx context.Context) error {
 	if d.backlog, err = d.cluster.awaitPump(ctx, pumpTime); err != nil {
 		return err
 	}
-	d.screen.say("reading every seat from the grid")
+	d.screen.sayf("reading every seat from the grid")
 	e := evidence{seats: d.house, stores: map[string]soldRows{}, errors: map[string]error{}}
 	rows, err := gridSpace(ctx, d.crowd.windows[0], seatSpace)
 	if err != nil {
@@ -344,7 +344,7 @@ func (d *demo) prove(ctx context.Context) error {
 	if e.grid, err = seatRows(rows); err != nil {
 		return err
 	}
-	d.screen.say("stopping the members, to read their stores from disk")
+	d.screen.sayf("stopping the members, to read their stores from disk")
 	if err := d.cluster.stopAll(); err != nil {
 		return err
 	}

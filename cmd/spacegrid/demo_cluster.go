@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -56,7 +57,7 @@ func (m *localMember) state() string {
 }
 
 // logDir is where its agreement rests.
-func (m *localMember) logDir() string { return filepath.Join(m.dir, "log") }
+func (m *localMember) logDir() string { return filepath.Join(m.dir, "raft") }
 
 // localCluster is member processes on the loopback interface, with their data
 // under one folder.
@@ -106,12 +107,12 @@ func (m *localMember) flag(name string) string {
 	return ""
 }
 
-// start starts a member that does not run.
-func (lc *localCluster) start(m *localMember) error {
+// start starts a member that does not run, with more flags this time if wanted.
+func (lc *localCluster) start(m *localMember, more ...string) error {
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return err
 	}
-	c, err := startChild(m.name, filepath.Join(lc.folder, m.name+".log"), m.command...)
+	c, err := startChild(m.name, filepath.Join(lc.folder, m.name+".log"), slices.Concat(m.command, more)...)
 	if err != nil {
 		return err
 	}
@@ -212,6 +213,7 @@ func (m *localMember) ask(ctx context.Context, what string, into any) error {
 
 // memberStatus is what a member says of itself.
 type memberStatus struct {
+	Version uint64        `json:"version"` // of what the cluster has agreed on, as far as the member knows
 	Formed  bool          `json:"formed"`
 	Ready   bool          `json:"ready"`
 	Entries int           `json:"entries"`
@@ -269,6 +271,7 @@ func (lc *localCluster) awaitReady(ctx context.Context) error {
 func (lc *localCluster) leaders(ctx context.Context) (map[string][]int, error) {
 	led := map[string][]int{}
 	groups, serving := map[int]bool{}, map[int]bool{}
+	versions := map[uint64]bool{}
 	for _, m := range lc.members {
 		var s memberStatus
 		if err := m.ask(ctx, "status", &s); err != nil {
@@ -277,6 +280,7 @@ func (lc *localCluster) leaders(ctx context.Context) (map[string][]int, error) {
 		if !s.Formed || !s.Ready {
 			return nil, fmt.Errorf("member %s is not ready", m.name)
 		}
+		versions[s.Version] = true
 		for _, g := range s.Groups {
 			if g.Group == 0 {
 				continue
@@ -287,6 +291,9 @@ func (lc *localCluster) leaders(ctx context.Context) (map[string][]int, error) {
 				led[m.name] = append(led[m.name], g.Group)
 			}
 		}
+	}
+	if len(versions) > 1 {
+		return nil, errors.New("the members do not know the same yet")
 	}
 	if len(groups) == 0 || len(serving) < len(groups) {
 		return nil, fmt.Errorf("%d of %d groups are led", len(serving), len(groups))
@@ -385,4 +392,20 @@ func (lc *localCluster) states() []string {
 		words[i] = m.name + " " + m.state()
 	}
 	return words
+}
+
+// killAll sends SIGKILL to all members and does not wait in between.
+func (lc *localCluster) killAll() {
+	for _, m := range lc.members {
+		// The one error there can be is that it has ended already.
+		_ = m.process().cmd.Process.Kill()
+	}
+}
+
+// awaitEnd waits until all members have ended.
+func (lc *localCluster) awaitEnd() {
+	for _, m := range lc.members {
+		<-m.process().ended
+	}
+	lc.hangUp()
 }

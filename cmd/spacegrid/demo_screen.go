@@ -76,8 +76,8 @@ func (s *screen) close() {
 	s.wg.Wait()
 }
 
-// say begins a new phase with a sentence.
-func (s *screen) say(format string, args ...any) {
+// sayf begins a new phase with a sentence.
+func (s *screen) sayf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wipeLocked()

@@ -52,7 +52,7 @@ func (v *verdict) ok() bool {
 
 func (v *verdict) storeMatches() bool { return v.storesRead > 0 && v.storeDifferences == 0 }
 
-func (v *verdict) complain(format string, args ...any) {
+func (v *verdict) complainf(format string, args ...any) {
 	if len(v.complaints) < maxComplaints {
 		v.complaints = append(v.complaints, fmt.Sprintf(format, args...))
 	}
@@ -66,7 +66,7 @@ func judge(e *evidence) verdict {
 	v.judgeSeats(e)
 	for _, member := range slices.Sorted(maps.Keys(e.errors)) {
 		v.storeDifferences++
-		v.complain("the store of %s cannot be read: %v", member, e.errors[member])
+		v.complainf("the store of %s cannot be read: %v", member, e.errors[member])
 	}
 	for _, member := range slices.Sorted(maps.Keys(e.stores)) {
 		v.storesRead++
@@ -92,11 +92,11 @@ func (v *verdict) judgeSales(e *evidence) {
 		buyers, has := told[key], e.grid[key].buyer
 		if n := len(buyers) - 1; n > 0 {
 			v.doubleSold += n
-			v.complain("seat %s was sold to %q and to %q", key, buyers[0], buyers[1])
+			v.complainf("seat %s was sold to %q and to %q", key, buyers[0], buyers[1])
 		}
 		if !slices.Contains(buyers, has) {
 			v.lost++
-			v.complain("seat %s was sold to %q, but its buyer is %q", key, buyers[0], has)
+			v.complainf("seat %s was sold to %q, but its buyer is %q", key, buyers[0], has)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.grid)) {
@@ -107,7 +107,7 @@ func (v *verdict) judgeSales(e *evidence) {
 		v.sold++
 		if !slices.Contains(told[key], buyer) && !doubted[claim{key, buyer}] && len(told[key]) == 0 {
 			v.phantom++
-			v.complain("seat %s belongs to %q, who was told otherwise or never asked", key, buyer)
+			v.complainf("seat %s belongs to %q, who was told otherwise or never asked", key, buyer)
 		}
 	}
 }
@@ -119,13 +119,13 @@ func (v *verdict) judgeSeats(e *evidence) {
 		offered[key] = true
 		if _, ok := e.grid[key]; !ok {
 			v.missing++
-			v.complain("seat %s is gone", key)
+			v.complainf("seat %s is gone", key)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.grid)) {
 		if !offered[key] {
 			v.missing++
-			v.complain("seat %s was never put on sale", key)
+			v.complainf("seat %s was never put on sale", key)
 		}
 	}
 }
@@ -138,16 +138,16 @@ func (v *verdict) judgeStore(member string, want, have soldRows) {
 		switch {
 		case !ok:
 			v.storeDifferences++
-			v.complain("the store of %s lacks seat %s", member, key)
+			v.complainf("the store of %s lacks seat %s", member, key)
 		case s.version != g.version || !bytes.Equal(s.value, g.value):
 			v.storeDifferences++
-			v.complain("the store of %s has seat %s at version %d for %q, the grid at %d for %q", member, key, s.version, s.buyer, g.version, g.buyer)
+			v.complainf("the store of %s has seat %s at version %d for %q, the grid at %d for %q", member, key, s.version, s.buyer, g.version, g.buyer)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(have)) {
 		if _, ok := want[key]; !ok {
 			v.storeDifferences++
-			v.complain("the store of %s has seat %s, which the grid has not", member, key)
+			v.complainf("the store of %s has seat %s, which the grid has not", member, key)
 		}
 	}
 }

@@ -63,10 +63,10 @@ Try it:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	a.flags.register(root)
 	root.AddCommand(
-		a.devCommand(), a.serveCommand(), a.demoCommand(),
+		a.devCommand(), a.serveCommand(), a.demoCommand(), a.trialCommand(),
 		a.statusCommand(), a.membersCommand(), a.spacesCommand(), a.spaceCommand(),
 		a.writeCommand(), a.readCommand(), a.takeCommand(), a.queryCommand(), a.watchCommand(),
-		a.importCommand(), a.exportCommand(), a.pumpCommand(), a.versionCommand(),
+		a.importCommand(), a.exportCommand(), a.pumpCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -78,22 +78,37 @@ func (a *app) statusCommand() *cobra.Command {
 			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
 				all := askAll[statusView](ctx, g, "status")
 				t := &table{header: []string{"MEMBER", "GROUP", "ROLE", "LEADER", "TERM", "APPLIED", "PARTITIONS"}}
-				var failed error
 				for i := range all {
 					m := &all[i]
 					if m.Error != "" {
 						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-")
-						failed = errors.Join(failed, fmt.Errorf("%w: %s: %s", grid.ErrUnavailable, m.Member, m.Error))
 						continue
 					}
 					for _, x := range m.Answer.Groups {
 						t.add(m.Member, x.Group, x.Role, x.Leader, x.Term, x.Applied, x.Partitions)
 					}
 				}
-				return errors.Join(a.show(all, t), failed)
+				return errors.Join(a.show(all, t), silent(a, all))
 			})
 		},
 	}
+}
+
+// silent says which members did not answer, and makes the command end with the
+// status for that.
+func silent[T any](a *app, all []told[T]) error {
+	n := 0
+	for i := range all {
+		if all[i].Error != "" {
+			n++
+			a.notef("%s does not answer: %s", all[i].Member, all[i].Error)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	a.notef("%d of %d members do not answer: start them again, or look at their logs", n, len(all))
+	return &quietError{exitUnavailable}
 }
 
 func (a *app) membersCommand() *cobra.Command {
@@ -135,18 +150,16 @@ func (a *app) pumpCommand() *cobra.Command {
 			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
 				all := askAll[grid.PumpStatus](ctx, g, "pump")
 				t := &table{header: []string{"MEMBER", "SINK", "STATE", "BACKLOG", "BYTES", "LAG", "WRITTEN", "RESYNCS", "TROUBLE"}}
-				var failed error
 				for i := range all {
 					m := &all[i]
 					if m.Error != "" {
-						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-", "-", m.Error)
-						failed = errors.Join(failed, fmt.Errorf("%w: %s: %s", grid.ErrUnavailable, m.Member, m.Error))
+						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-", "-", "-")
 						continue
 					}
 					s := &m.Answer
 					t.add(m.Member, s.Sink, s.State, s.BacklogChanges, s.BacklogBytes, fmt.Sprintf("%d ms", s.LagMillis), s.Written, s.Resyncs, s.Trouble)
 				}
-				return errors.Join(a.show(all, t), failed)
+				return errors.Join(a.show(all, t), silent(a, all))
 			})
 		},
 	})

@@ -78,15 +78,24 @@ func (f Flags) names() []string {
 // Group is the chapter of the documentation that a command belongs to.
 type Group string
 
+// The chapters. All but Spaces are Redis's own.
 const (
-	Connection   Group = "connection"
-	ServerGroup  Group = "server"
+	// Connection is about the connection itself: who speaks, and in which form.
+	Connection Group = "connection"
+	// ServerGroup asks the member about itself.
+	ServerGroup Group = "server"
+	// ClusterGroup asks who holds which slots.
 	ClusterGroup Group = "cluster"
-	Generic      Group = "generic"
-	Strings      Group = "string"
-	Hashes       Group = "hash"
+	// Generic works on entries of every kind.
+	Generic Group = "generic"
+	// Strings works on entries that are bytes.
+	Strings Group = "string"
+	// Hashes works on entries that are fields.
+	Hashes Group = "hash"
+	// Transactions runs several commands at once, or not at all.
 	Transactions Group = "transactions"
-	Spaces       Group = "space"
+	// Spaces is what a grid has beyond Redis.
+	Spaces Group = "space"
 )
 
 // KeyRange says which arguments are keys: First, then every Step-th up to Last.

@@ -41,8 +41,7 @@ type CommandsConfig struct {
 	Logger *slog.Logger
 }
 
-// Commands answers Redis commands from a grid. It is the Handler of a Server,
-// to which it has to be bound before the first connection.
+// Commands answers Redis commands from a grid. It is the Handler of one Server.
 //
 // Commands of a pipeline that each consist of operations known from their
 // arguments are gathered and sent as one batch; replies come in order. A command
@@ -50,19 +49,28 @@ type CommandsConfig struct {
 // by itself. Operations on one key take effect in the order in which they were
 // sent; operations on different keys of one pipeline may take effect in any
 // order.
+//
+// A transaction takes effect as a whole in one partition, so its keys have to be
+// in one slot; MSET, DEL and other commands on several keys do not, and are not
+// one moment. What may have taken effect without an answer is reported as
+// INDETERMINATE, never as a failure.
 type Commands struct {
-	config  CommandsConfig
-	grid    *grid.Grid
-	table   *Table
-	actions map[*Spec]action
-	server  atomic.Pointer[Server]
-	started time.Time
-	runID   string
-	errors  errorCounts
-	setting settings
+	config   CommandsConfig
+	grid     *grid.Grid
+	table    *Table
+	actions  map[*Spec]action
+	server   atomic.Pointer[Server]
+	started  time.Time
+	runID    string
+	errors   errorCounts
+	setting  settings
+	keyspace keyspace
 }
 
-var _ Handler = (*Commands)(nil)
+var (
+	_ Handler = (*Commands)(nil)
+	_ Binder  = (*Commands)(nil)
+)
 
 // action says how a command is carried out.
 type action struct {
@@ -121,8 +129,7 @@ func newRunID() string {
 	return string(id)
 }
 
-// Bind tells the commands about connections which server serves them. It has to
-// be called before the server accepts the first one.
+// Bind implements Binder.
 func (h *Commands) Bind(server *Server) { h.server.Store(server) }
 
 // Table returns the table of the commands.

@@ -300,20 +300,17 @@ func (d *dialog) result(at int) (space.Result, error) { return d.batch.Result(at
 // entry returns what a read found; ok is false if there is nothing. A hash
 // without fields is nothing.
 func (d *dialog) entry(at int) (e space.Entry, ok bool, err error) {
-	r, err := d.result(at)
-	return entryIn(r, err)
+	e, err = d.batch.Entry(at)
+	switch {
+	case err == nil:
+		return e, !isEmptyHash(&e), nil
+	case isNotFound(err):
+		return space.Entry{}, false, nil
+	}
+	return space.Entry{}, false, err
 }
 
-func entryIn(r space.Result, err error) (e space.Entry, ok bool, _ error) {
-	if err != nil {
-		if errors.Is(err, space.ErrNotFound) {
-			err = nil
-		}
-		return e, false, err
-	}
-	e = r.Entries[0]
-	return e, !isEmptyHash(&e), nil
-}
+func isNotFound(err error) bool { return errors.Is(err, space.ErrNotFound) }
 
 // isEmptyHash reports whether an entry is a hash that lost its last field and is
 // about to be removed.

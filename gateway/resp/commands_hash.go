@@ -426,10 +426,7 @@ func (d *dialog) isHash(key []byte) bool {
 	}
 	b := d.commands.grid.NewBatch()
 	at := b.Get(id, key)
-	if err := d.commands.grid.Run(d.ctx, b); err != nil {
-		return false
-	}
-	r, err := b.Result(at)
-	e, ok, err := entryIn(r, err)
-	return err == nil && ok && e.Kind == space.KindFields
+	d.run(b)
+	e, err := b.Entry(at)
+	return err == nil && e.Kind == space.KindFields
 }

@@ -7,6 +7,7 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -202,12 +203,43 @@ func infoCluster(d *dialog, b *strings.Builder) {
 	infoLine(b, "cluster_enabled", enabled)
 }
 
-func infoKeyspace(d *dialog, b *strings.Builder) {
-	for db := range Databases {
+// keyspaceShare bounds the part of the time that counting keys for INFO takes:
+// counts are told again until this many times the duration of counting has passed.
+const keyspaceShare = 20
+
+// keyspace remembers how many keys the databases have. Counting goes through them,
+// and INFO is asked for every few seconds by tools that watch a server.
+type keyspace struct {
+	mu     sync.Mutex // held while counting, so that one connection counts
+	until  time.Time
+	counts [Databases]int64
+}
+
+// count returns the keys of each database, as of the last time they were counted.
+// Databases that cannot be counted now have none.
+func (k *keyspace) count(d *dialog) [Databases]int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	begun := time.Now()
+	if begun.Before(k.until) {
+		return k.counts
+	}
+	for db := range k.counts {
 		n, err := d.size(db)
-		if err != nil || n == 0 {
-			continue // what cannot be counted now is not told
+		if err != nil {
+			n = 0
 		}
-		infoLine(b, "db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n))
+		k.counts[db] = n
+	}
+	took := time.Since(begun)
+	k.until = begun.Add(keyspaceShare * took)
+	return k.counts
+}
+
+func infoKeyspace(d *dialog, b *strings.Builder) {
+	for db, n := range d.commands.keyspace.count(d) {
+		if n > 0 {
+			infoLine(b, "db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n))
+		}
 	}
 }

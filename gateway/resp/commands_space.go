@@ -287,11 +287,6 @@ func spaceTake(d *dialog, c Command) {
 	}
 }
 
-func isNotFound(err error) bool {
-	_, ok, none := entryIn(space.Result{}, err)
-	return !ok && none == nil
-}
-
 func spaceQuery(d *dialog, c Command) {
 	def, a, ok := d.open(c, "MATCH", "LIMIT", "ALLOWSCAN")
 	if !ok {

@@ -15,25 +15,21 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
-	"github.com/spacegrid/spacegrid/grid/cluster"
 )
 
 // openGrid returns a grid of one member in memory, until the end of the test.
 func openGrid(t testing.TB) *grid.Grid {
 	t.Helper()
-	node, err := cluster.OpenNode(t.Context(), cluster.NodeConfig{Name: "m1", Partitions: 16, RESP: "127.0.0.1:7379"})
+	g, err := grid.Open(t.Context(), grid.Config{Name: "m1", Partitions: 16, RESP: "127.0.0.1:7379"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
+		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := node.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return grid.Through(node.Router())
+	return g
 }
 
 // startCommands runs a door to a new grid and returns its address.
@@ -45,8 +41,7 @@ func startCommands(t testing.TB, config CommandsConfig) (*Commands, string) {
 	config.Logger = quiet()
 	config.Self = "m1"
 	h := NewCommands(config)
-	server, address := start(t, Config{Handler: h, RequireAuth: config.Authenticate != nil})
-	h.Bind(server)
+	_, address := start(t, Config{Handler: h, RequireAuth: config.Authenticate != nil})
 	return h, address
 }
 

@@ -15,3 +15,9 @@ type Handler interface {
 	// go of what the session holds elsewhere (watches, subscriptions).
 	Closed(s *Session)
 }
+
+// Binder is a Handler that speaks of connections other than the one it serves.
+// New tells it which server they belong to, before the first is accepted.
+type Binder interface {
+	Bind(server *Server)
+}

@@ -111,6 +111,9 @@ func New(config Config) *Server {
 	s.mu.listeners = map[net.Listener]struct{}{}
 	s.mu.conns = map[uint64]*serving{}
 	s.mu.perAddr = map[netip.Addr]int{}
+	if b, ok := s.config.Handler.(Binder); ok {
+		b.Bind(s)
+	}
 	return s
 }
 

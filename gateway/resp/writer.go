@@ -69,11 +69,15 @@ func (w *Writer) Replies() (made int, complete bool) { return w.made, w.open == 
 
 // Flush writes out what has gathered. It blocks as dst does.
 func (w *Writer) Flush() error {
+	w.flush()
+	return w.err
+}
+
+func (w *Writer) flush() {
 	if len(w.buf) > 0 {
 		w.write(w.buf)
 		w.buf = w.buf[:0]
 	}
-	return w.err
 }
 
 // Trim gives back all but a small buffer. For a connection that has been idle.
@@ -123,7 +127,7 @@ func (w *Writer) Bulk(b []byte) {
 	if len(b) < writerFlush {
 		w.buf = append(w.buf, b...)
 	} else {
-		w.Flush()
+		w.flush()
 		w.write(b)
 	}
 	w.buf = append(w.buf, '\r', '\n')
@@ -135,7 +139,7 @@ func (w *Writer) BulkString(s string) {
 	w.buf = appendNumber(w.buf, '$', int64(len(s)))
 	for len(s) >= writerFlush {
 		w.buf = append(w.buf, s[:writerFlush]...)
-		w.Flush()
+		w.flush()
 		s = s[writerFlush:]
 	}
 	w.buf = append(w.buf, s...)
@@ -158,13 +162,13 @@ func (w *Writer) null(resp2 string) {
 }
 
 // Array announces an array; its n elements follow.
-func (w *Writer) Array(n int) { w.aggregate('*', '*', n, n) }
+func (w *Writer) Array(n int) { w.aggregate('*', n, n) }
 
 // Map announces a map; n keys follow, each with its value behind it.
-func (w *Writer) Map(n int) { w.aggregate('%', '*', n, 2*n) }
+func (w *Writer) Map(n int) { w.aggregate('%', n, 2*n) }
 
 // Set announces a set; its n elements follow.
-func (w *Writer) Set(n int) { w.aggregate('~', '*', n, n) }
+func (w *Writer) Set(n int) { w.aggregate('~', n, n) }
 
 // Push announces a message that answers no command; its n elements follow. It
 // must not be made within a reply.
@@ -172,18 +176,20 @@ func (w *Writer) Push(n int) {
 	if w.open != 0 {
 		panic("resp: push within a reply")
 	}
-	w.aggregate('>', '*', n, n)
+	w.aggregate('>', n, n)
 	w.made--
 }
 
-func (w *Writer) aggregate(resp3, resp2 byte, n, elements int) {
+// aggregate announces n of a kind that RESP2, which knows arrays only, lists as
+// so many elements.
+func (w *Writer) aggregate(resp3 byte, n, elements int) {
 	if n < 0 {
 		panic("resp: aggregate of " + strconv.Itoa(n) + " elements")
 	}
 	if w.proto == 3 {
 		w.buf = appendNumber(w.buf, resp3, int64(n))
 	} else {
-		w.buf = appendNumber(w.buf, resp2, int64(elements))
+		w.buf = appendNumber(w.buf, '*', int64(elements))
 	}
 	w.item(elements)
 }
@@ -251,7 +257,7 @@ func (w *Writer) item(announced int) {
 	}
 	w.open += announced - 1
 	if len(w.buf) >= writerFlush {
-		w.Flush()
+		w.flush()
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/spacegrid/spacegrid/grid"
 )
 
 // resultOK is the result of what succeeded. Other results are the names of
@@ -22,6 +24,10 @@ const resultOK = "ok"
 // scrapeTimeout bounds what a scrape waits for the member. What it has not said
 // by then is left out.
 const scrapeTimeout = 2 * time.Second
+
+// maxSpaceSeries bounds the spaces that are shown one by one: a grid may have
+// thousands, a monitoring system should not get them all.
+const maxSpaceSeries = 500
 
 // Metrics is what /metrics publishes. Labels have few values: operations, doors,
 // results, groups, sinks and spaces, never keys or clients. All methods may be
@@ -53,6 +59,9 @@ var (
 
 	descBacklog      = prometheus.NewDesc("spacegrid_pump_backlog_changes", "Changes not yet durable in a sink.", []string{"sink"}, nil)
 	descBacklogBytes = prometheus.NewDesc("spacegrid_pump_backlog_bytes", "Bytes of changes not yet durable in a sink, estimated.", []string{"sink"}, nil)
+	descDead         = prometheus.NewDesc("spacegrid_pump_dead_letters", "Changes that a sink has refused for good.", []string{"sink"}, nil)
+	descWritten      = prometheus.NewDesc("spacegrid_pump_written_total", "Changes handed to a sink, after folding.", []string{"sink"}, nil)
+	descFailures     = prometheus.NewDesc("spacegrid_pump_failures_total", "Failed calls of a sink.", []string{"sink"}, nil)
 	descLag          = prometheus.NewDesc("spacegrid_pump_lag_seconds", "Age of the oldest change not yet durable in a sink.", []string{"sink"}, nil)
 )
 
@@ -87,11 +96,18 @@ func NewMetrics() *Metrics {
 // Registry returns the registry, for further collectors of the process.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
-// Observe counts one request: what was asked for, at which door (http, resp,
-// …), what came of it ("ok" or the lower-case name of a code), how long it took.
-func (m *Metrics) Observe(op, door, result string, took time.Duration) {
-	m.ops.WithLabelValues(op, door, result).Inc()
-	m.seconds.WithLabelValues(op, door).Observe(took.Seconds())
+// Observation is one request that a door has answered.
+type Observation struct {
+	Door   string // http, resp, …
+	Op     string // what was asked for: read, write, take, …
+	Result string // ok, or the lower-case name of a code
+	Took   time.Duration
+}
+
+// Observe counts a request.
+func (m *Metrics) Observe(o Observation) {
+	m.ops.WithLabelValues(o.Op, o.Door, o.Result).Inc()
+	m.seconds.WithLabelValues(o.Op, o.Door).Observe(o.Took.Seconds())
 }
 
 // watch makes s the source of what is computed at a scrape.
@@ -139,13 +155,24 @@ func (c *memberCollector) Collect(out chan<- prometheus.Metric) {
 	if s.ask(ctx, "status", &st) == nil {
 		st.collect(gauge)
 	}
-	var pump pumpStatus
-	if s.ask(ctx, "pump", &pump) == nil {
-		for _, k := range pump.Sinks {
-			gauge(descBacklog, k.BacklogChanges, k.Sink)
-			gauge(descBacklogBytes, k.BacklogBytes, k.Sink)
-			gauge(descLag, k.LagSeconds, k.Sink)
+	var spaces []spaceStatus
+	if s.ask(ctx, "spaces", &spaces) == nil {
+		for _, x := range spaces[:min(len(spaces), maxSpaceSeries)] {
+			gauge(descEntries, x.Entries, x.Name)
 		}
+	}
+	// A member without a store answers with an empty list, which is no status.
+	var pump grid.PumpStatus
+	if s.ask(ctx, "pump", &pump) == nil {
+		gauge(descBacklog, float64(pump.BacklogChanges), pump.Sink)
+		gauge(descBacklogBytes, float64(pump.BacklogBytes), pump.Sink)
+		gauge(descLag, (time.Duration(pump.LagMillis) * time.Millisecond).Seconds(), pump.Sink)
+		gauge(descDead, float64(pump.DeadLetters), pump.Sink)
+		count := func(d *prometheus.Desc, v uint64) {
+			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), pump.Sink)
+		}
+		count(descWritten, pump.Written)
+		count(descFailures, pump.Failures)
 	}
 }
 
@@ -169,19 +196,12 @@ type memberStatus struct {
 		Term    float64 `json:"term"`
 		Applied float64 `json:"applied"`
 	} `json:"groups"`
-	Spaces []struct {
-		Name    string  `json:"name"`
-		Entries float64 `json:"entries"`
-	} `json:"spaces"`
 }
 
 func (st *memberStatus) collect(gauge func(*prometheus.Desc, float64, ...string)) {
 	gauge(descReady, oneIf(st.Ready))
 	gauge(descHeld, st.Entries)
 	gauge(descBytes, st.Bytes)
-	for _, x := range st.Spaces {
-		gauge(descEntries, x.Entries, x.Name)
-	}
 	led := 0.0
 	for _, g := range st.Groups {
 		label := strconv.FormatUint(uint64(g.Group), 10)
@@ -194,14 +214,10 @@ func (st *memberStatus) collect(gauge func(*prometheus.Desc, float64, ...string)
 	gauge(descLeads, led)
 }
 
-// pumpStatus is the part of a member's account of its pump that is published.
-type pumpStatus struct {
-	Sinks []struct {
-		Sink           string  `json:"sink"`
-		BacklogChanges float64 `json:"backlog_changes"`
-		BacklogBytes   float64 `json:"backlog_bytes"`
-		LagSeconds     float64 `json:"lag_seconds"`
-	} `json:"sinks"`
+// spaceStatus is what a member says of a space.
+type spaceStatus struct {
+	Name    string  `json:"name"`
+	Entries float64 `json:"entries"`
 }
 
 func oneIf(yes bool) float64 {

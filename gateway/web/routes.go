@@ -129,7 +129,7 @@ func (s *Server) run(rt route, w http.ResponseWriter, r *http.Request) {
 		}
 		p.write(w)
 	}
-	s.metrics.Observe(door, rt.op, result, time.Since(began))
+	s.metrics.Observe(Observation{Door: door, Op: rt.op, Result: result, Took: time.Since(began)})
 }
 
 // errAnswered ends a request whose answer has begun and cannot become a problem.

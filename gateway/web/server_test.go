@@ -3,11 +3,12 @@ package web_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -155,22 +156,108 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestDraining: from Drain on a mounted server says that it is not ready, lets
-// no subscriber in, and still answers.
-func TestDraining(t *testing.T) {
-	d := open(t, web.Config{})
-	s, err := web.New(web.Config{Grid: newGrid(t), Logger: quiet()})
+// TestGuards: neither a foreign name on a loopback address nor a foreign page gets
+// through; the own page and an allowed one do.
+func TestGuards(t *testing.T) {
+	d := open(t, web.Config{AllowedHosts: []string{"grid.example"}, AllowedOrigins: []string{"https://console.example"}})
+	d.refused("FOREIGN_HOST", "GET", "/healthz", "", "Host", "attacker.example")
+	d.want(200, "GET", "/healthz", "", "Host", "grid.example:7380")
+	d.want(200, "GET", "/healthz", "", "Host", "localhost:1")
+	d.want(200, "GET", "/healthz", "", "Host", "[::1]:7380")
+
+	create := func(origin string) []string {
+		return []string{"Origin", origin, "Sec-Fetch-Site", "cross-site"}
+	}
+	d.refused("FOREIGN_ORIGIN", "POST", "/v1/spaces", seats, create("https://attacker.example")...)
+	d.refused("FOREIGN_ORIGIN", "POST", "/v1/spaces", seats, create("null")...)
+	d.want(201, "POST", "/v1/spaces", seats, create("https://console.example")...)
+	d.want(201, "POST", "/v1/spaces", seats, "Origin", "http://"+d.addr, "Sec-Fetch-Site", "same-origin")
+
+	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol", "grid.v1"}
+	for _, origin := range []string{"https://attacker.example", "null", "http://localhost:1"} {
+		d.refused("FOREIGN_ORIGIN", "GET", "/v1/ws", "", append(upgrade, "Origin", origin)...)
+	}
+}
+
+// TestMetrics: requests are counted by what came of them, and the member shows
+// what it leads and applies.
+func TestMetrics(t *testing.T) {
+	g, err := grid.Open(t.Context(), grid.Config{Name: "m1", Partitions: 8, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = d
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if err := s.Drain(ctx); err != nil {
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := open(t, web.Config{Grid: g})
+	d.want(204, "PUT", "/v1/spaces/default/entries/a", "x", "Content-Type", "application/octet-stream")
+	d.refused("NOT_FOUND", "GET", "/v1/spaces/default/entries/b", "")
+	text := d.want(200, "GET", "/metrics", "").body
+	for _, want := range []string{
+		`spacegrid_ops_total{door="http",op="write",result="ok"} 1`,
+		`spacegrid_ops_total{door="http",op="read",result="not_found"} 1`,
+		`spacegrid_op_seconds_count{door="http",op="write"} 1`,
+		`spacegrid_build_info{`,
+		`spacegrid_member_ready 1`,
+		`spacegrid_member_entries 1`,
+		`spacegrid_space_entries{space="default"} 1`,
+		`spacegrid_pump_backlog_changes{sink="`,
+		`spacegrid_pump_lag_seconds{sink="`,
+		`spacegrid_pump_written_total{sink="`,
+		`spacegrid_raft_is_leader{group="1"} 1`,
+		`spacegrid_raft_applied_index{group="1"} `,
+		`spacegrid_raft_term{group="1"} `,
+		`spacegrid_ws_connections 0`,
+		`go_goroutines `,
+		`process_resident_memory_bytes `,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	for _, path := range []string{"status", "members", "partitions", "pump", "subscriptions"} {
+		if r := d.want(200, "GET", "/v1/"+path, ""); !json.Valid([]byte(r.body)) {
+			t.Errorf("%s: %s", path, r.body)
+		}
+	}
+}
+
+// TestDrain: from Drain on a server says that it is not ready and takes no new
+// connection, and Close may follow.
+func TestDrain(t *testing.T) {
+	s, err := web.New(web.Config{Grid: newGrid(t), Self: "m1", Logger: quiet()})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil {
+	ready := func() int {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+		return w.Code
+	}
+	if code := ready(); code != 200 {
+		t.Fatalf("not ready: %d", code)
+	}
+	if err := s.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(io.Discard)
+	if code := ready(); code != 503 {
+		t.Fatalf("still ready: %d", code)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(l); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("the listener is open: %v", err)
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -60,7 +60,9 @@ func (s *subscription) run(ctx context.Context) {
 		}
 		if !announced {
 			announced = true
-			if s.push(ctx, item{kind: itemFrame, body: watchingFrame(s.id, opts.From != "" && reason == "")}) != nil {
+			// Answers go before what is queued, and nothing is queued yet.
+			if err := s.c.answer(watchingFrame(s.id, opts.From != "" && reason == "")); err != nil {
+				s.c.finish(asBreach(err))
 				return
 			}
 		}

@@ -333,7 +333,7 @@ func DecodeReply(b []byte) (Reply, error) {
 		Detail:  d.string(MaxDetailBytes),
 	}
 	if err := d.done(); err != nil {
-		return Reply{}, &ErrCorrupt{What: "reply", Err: err}
+		return Reply{}, &CorruptError{What: "reply", Err: err}
 	}
 	return r, nil
 }

@@ -163,7 +163,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	}
 	c := decodeFields(d, commandKind(d.byte()))
 	if err := d.done(); err != nil {
-		return nil, &ErrCorrupt{What: "control command", Err: err}
+		return nil, &CorruptError{What: "control command", Err: err}
 	}
 	return c, nil
 }

@@ -101,15 +101,15 @@ var (
 	ErrLimit            error = &Error{Code: CodeLimit}
 )
 
-// ErrCorrupt is returned when bytes that this package wrote do not read back: a
+// CorruptError is returned when bytes that this package wrote do not read back: a
 // damaged snapshot, table or message. Nothing of them has been used.
-type ErrCorrupt struct {
+type CorruptError struct {
 	What string
 	Err  error // why, may be nil
 }
 
 // Error says what was damaged and what to do.
-func (e *ErrCorrupt) Error() string {
+func (e *CorruptError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("cluster: damaged %s: %v (ask another member for it)", e.What, e.Err)
 	}
@@ -117,4 +117,4 @@ func (e *ErrCorrupt) Error() string {
 }
 
 // Unwrap returns why.
-func (e *ErrCorrupt) Unwrap() error { return e.Err }
+func (e *CorruptError) Unwrap() error { return e.Err }

@@ -47,7 +47,7 @@ func (s *State) Snapshot(w io.Writer) error {
 }
 
 // Restore replaces the state by a snapshot's. On an error, which is an
-// [*ErrCorrupt] unless r itself failed, the state is as before. It reads no
+// [*CorruptError] unless r itself failed, the state is as before. It reads no
 // further than the snapshot's end.
 func (c *Control) Restore(r io.Reader) error {
 	body, err := readSnapshot(r)
@@ -56,7 +56,7 @@ func (c *Control) Restore(r io.Reader) error {
 	}
 	s, err := decodeState(body)
 	if err != nil {
-		return &ErrCorrupt{What: "snapshot of the control state", Err: err}
+		return &CorruptError{What: "snapshot of the control state", Err: err}
 	}
 	c.state.Store(s)
 	return nil
@@ -67,7 +67,7 @@ func readSnapshot(r io.Reader) ([]byte, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errTruncated
 		}
-		return &ErrCorrupt{What: "snapshot of the control state", Err: err}
+		return &CorruptError{What: "snapshot of the control state", Err: err}
 	}
 	var head [snapshotHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

@@ -459,7 +459,7 @@ func TestDamagedSnapshotsChangeNothing(t *testing.T) {
 	for i := range good {
 		bad := slices.Clone(good)
 		bad[i] ^= 0x40
-		var corrupt *ErrCorrupt
+		var corrupt *CorruptError
 		if err := c.Restore(bytes.NewReader(bad)); !errors.As(err, &corrupt) {
 			t.Fatalf("byte %d flipped: %v", i, err)
 		}

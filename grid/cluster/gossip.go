@@ -90,7 +90,7 @@ func StartGossip(cfg GossipConfig) (*Gossip, error) {
 	}
 	if g.list, err = memberlist.Create(conf); err != nil {
 		g.cancel()
-		conf.Transport.Shutdown()
+		_ = conf.Transport.Shutdown() // of a transport that nobody used: why Create failed is what counts
 		return nil, fmt.Errorf("cluster: start gossip: %w", err)
 	}
 	g.mu.Lock()

@@ -155,13 +155,13 @@ func (g *Gossip) listConfig() (*memberlist.Config, error) {
 	c.Transport = t
 	c.BindPort = t.GetAutoBindPort()
 	if t.source == nil && g.cfg.Advertise == "" && !t.ipv4 {
-		t.Shutdown()
+		_ = t.Shutdown() // nothing has come through it
 		return nil, fmt.Errorf("cluster: gossip listens on all addresses of %q: say which one to advertise", g.cfg.Bind)
 	}
 	if g.cfg.Advertise != "" {
 		host, port, err := splitIPPort(g.cfg.Advertise)
 		if err != nil {
-			t.Shutdown()
+			_ = t.Shutdown() // nothing has come through it
 			return nil, fmt.Errorf("cluster: gossip advertises %q: %w", g.cfg.Advertise, err)
 		}
 		c.AdvertiseAddr, c.AdvertisePort = host, port

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -178,6 +179,6 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	} else if _, rest, ok := bytes.Cut(text, []byte("] ")); ok && text[0] == '[' {
 		text = rest
 	}
-	b.log.Log(nil, level, "gossip", "says", string(bytes.TrimPrefix(text, []byte("memberlist: "))))
+	b.log.Log(context.Background(), level, "gossip", "says", string(bytes.TrimPrefix(text, []byte("memberlist: "))))
 	return len(line), nil
 }

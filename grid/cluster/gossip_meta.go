@@ -71,7 +71,7 @@ func (m *Meta) encode() ([]byte, error) {
 // the known fields are left alone, so that later versions can add some.
 func decodeMeta(b []byte) (Meta, error) {
 	if len(b) > MaxMetaBytes {
-		return Meta{}, &ErrCorrupt{What: "description of a member", Err: fmt.Errorf("%d bytes", len(b))}
+		return Meta{}, &CorruptError{What: "description of a member", Err: fmt.Errorf("%d bytes", len(b))}
 	}
 	d := &decoder{b: b}
 	if f := d.byte(); d.err == nil && f != metaFormat {
@@ -93,7 +93,7 @@ func decodeMeta(b []byte) (Meta, error) {
 		d.err = CheckMemberID(m.Member)
 	}
 	if d.err != nil {
-		return Meta{}, &ErrCorrupt{What: "description of a member", Err: d.err}
+		return Meta{}, &CorruptError{What: "description of a member", Err: d.err}
 	}
 	return m, nil
 }

@@ -219,10 +219,10 @@ func (n *Node) bootstrap(h *held, g *Group) error {
 		if err := h.group.Inspect(n.ctx, func() { h.host.found(partitions) }); err != nil {
 			return err
 		}
-		h.restored()
 		if err := h.group.Found(); err != nil {
 			return err
 		}
+		h.attach()
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, memberCallTime)
 	defer cancel()

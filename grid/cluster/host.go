@@ -193,7 +193,7 @@ func (h *host) Restore(r io.Reader) error {
 			h.restored()
 			return nil
 		case mark != hostPartition || len(m) >= maxHostSection:
-			return &ErrCorrupt{What: "snapshot of a group"}
+			return &CorruptError{What: "snapshot of a group"}
 		}
 		p, err := space.Restore(r)
 		if err != nil {

@@ -76,7 +76,7 @@ type digestView struct {
 }
 
 // Inspect implements Service. It knows "status", "members", "partitions",
-// "table", "digest" and "pump".
+// "table", "digest", "pump" and "spaces".
 func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
@@ -95,9 +95,11 @@ func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 		view, err = n.digestViews(ctx)
 	case "pump":
 		view = n.pumpView()
+	case "spaces":
+		view = n.spaceViews()
 	default:
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("nothing is known as %q", what),
-			Hint: "ask for status, members, partitions, table, digest or pump"}
+			Hint: "ask for status, members, partitions, table, digest, pump or spaces"}
 	}
 	if err != nil {
 		return nil, err

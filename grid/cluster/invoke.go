@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -41,11 +42,28 @@ func (v handlerView) Get(id space.ID, key []byte) (space.Entry, space.Code) {
 // invoke runs a handler until its transaction is applied over what it has read,
 // and returns the reply of that command. Every run proposes another attempt of
 // one command, of which only one ever takes effect.
+//
+// A refusal by the handler has no effect and needs no command, if this is the
+// call's first sending and the majority confirms that what the handler read was
+// not old. But when an earlier sending may have taken effect, the handler sees
+// that effect and may refuse because of it: then the refusal is proposed like a
+// transaction, and the earlier answer wins if there is one.
 func (h *held) invoke(ctx context.Context, l *leadership, p *carried, call *Invocation) ([]byte, error) {
 	for attempt := range maxAttempts {
 		ops, err := h.n.cfg.Handlers.Invoke(ctx, call, handlerView{h, l, p})
 		if err != nil {
-			return nil, refusal(err)
+			var handler *HandlerError
+			err = refusal(err)
+			switch {
+			case !errors.As(err, &handler):
+				return nil, err
+			case !call.Repeat:
+				if unsure := h.confirm(ctx, l); unsure != nil {
+					return nil, unsure
+				}
+				return nil, err
+			}
+			ops = append(checks(ops), space.Op{Code: space.OpRespond, Value: []byte(handler.Message), Limit: Refused})
 		}
 		c := space.Command{
 			History: call.History, Session: call.Session, Sequence: call.Sequence, Acked: call.Acked,
@@ -68,6 +86,11 @@ func (h *held) invoke(ctx context.Context, l *leadership, p *carried, call *Invo
 		}
 	}
 	panic("cluster: a handler ran out of attempts without a final one")
+}
+
+// checks keeps the operations that say what a transaction depends on.
+func checks(ops []space.Op) []space.Op {
+	return slices.DeleteFunc(ops, func(o space.Op) bool { return o.Code != space.OpCheck })
 }
 
 // overtaken reports whether a command was aborted because something that it

@@ -17,6 +17,9 @@ const (
 	// it hands over, and before it tries again.
 	preferAfter = time.Second
 	preferAgain = 5 * time.Second
+	// handOverAgain is how soon a leader that wants to go looks again for
+	// somebody who is up to date.
+	handOverAgain = 20 * time.Millisecond
 )
 
 // align brings the group's members to what the table says, one change at a time:
@@ -143,13 +146,20 @@ func (h *held) transfer(ctx context.Context, to replica.ServerID) error {
 	return h.group.Transfer(ctx, to)
 }
 
-// handOver makes some other replica lead, if one is up to date.
+// handOver makes some other replica lead. It waits for one that is up to date,
+// while there is one that seems to be alive.
 func (h *held) handOver(ctx context.Context) {
-	for _, m := range h.group.Status().Members {
-		if m.Voter && m.ID != h.self && h.group.CaughtUp(m.ID) {
-			if h.transfer(ctx, m.ID) == nil {
+	for hope := true; hope && h.term.Load() != 0; {
+		hope = false
+		for _, m := range h.group.Status().Members {
+			if !m.Voter || m.ID == h.self || !h.n.staying(MemberID(m.ID.Member)) {
+				continue
+			}
+			if h.group.CaughtUp(m.ID) && h.transfer(ctx, m.ID) == nil {
 				return
 			}
+			hope = true
 		}
+		hope = hope && pause(ctx, handOverAgain)
 	}
 }

@@ -203,35 +203,46 @@ func (t *MemTransport) WriteToAddress(b []byte, a memberlist.Address) (time.Time
 // DialTimeout connects to an address. Where nobody listens it is refused at
 // once, over a cut link it fails after the timeout.
 func (t *MemTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	n := t.net
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Source: t.addr, Addr: memAddr(addr), Err: err}
 	}
 	timer := time.NewTimer(max(timeout, 0))
 	defer timer.Stop()
 	for {
-		n.mu.Lock()
-		to := n.mu.names[addr]
-		end, ok := n.mu.ends[to]
-		if !n.cutLocked(t.name, to) && !n.cutLocked(to, t.name) {
-			defer n.mu.Unlock()
-			if !ok || len(end.streams) == cap(end.streams) {
-				return fail(syscall.ECONNREFUSED)
-			}
-			near, far := newMemStream(t, end)
-			end.streams <- far // room was seen, and only holders of the lock send
+		near, cut, err := t.dialNow(addr)
+		switch {
+		case err != nil:
+			return fail(err)
+		case cut == nil:
 			return near, nil
 		}
-		changed := n.mu.changed
-		n.mu.Unlock()
 		select {
-		case <-changed:
+		case <-cut:
 		case <-t.closed:
 			return fail(net.ErrClosed)
 		case <-timer.C:
 			return fail(os.ErrDeadlineExceeded)
 		}
 	}
+}
+
+// dialNow connects to an address, or returns what is closed at the next change
+// of the links if the one to it is cut.
+func (t *MemTransport) dialNow(addr string) (near net.Conn, cut <-chan struct{}, err error) {
+	n := t.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	to := n.mu.names[addr]
+	if n.cutLocked(t.name, to) || n.cutLocked(to, t.name) {
+		return nil, n.mu.changed, nil
+	}
+	end, ok := n.mu.ends[to]
+	if !ok || len(end.streams) == cap(end.streams) {
+		return nil, nil, syscall.ECONNREFUSED
+	}
+	near, far := newMemStream(t, end)
+	end.streams <- far // room was seen, and only holders of the lock send
+	return near, nil, nil
 }
 
 // DialAddressTimeout is DialTimeout; names of members are not looked at.

@@ -20,7 +20,8 @@ import (
 type Invoker interface {
 	// Invoke runs one call as a transaction over v and returns the operations
 	// that make it: checks of what was read, writes, and the response. It has no
-	// other effect and may be run again. An error refuses the call.
+	// other effect and may be run again. An error refuses the call; the checks of
+	// what led to it are returned all the same.
 	Invoke(ctx context.Context, call *Invocation, v View) ([]space.Op, error)
 }
 

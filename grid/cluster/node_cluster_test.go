@@ -135,12 +135,16 @@ func (g *rig) eventually(what string, cond func() bool) {
 }
 
 // whole reports whether every group has all the replicas that the table names as
-// voters, and no others, and is led by the preferred one.
+// voters, and no others, and is led by the preferred one, and the control group
+// has the voters that it should have.
 func (g *rig) whole() bool {
 	var leaders int
 	var groups int
 	for _, n := range g.nodes {
 		s := n.control.State()
+		if want := DesiredVoters(s); len(want) != len(s.Voters()) || len(n.cgroup.Status().Members) != len(s.Members) {
+			return false
+		}
 		groups = len(s.Groups)
 		for i := range s.Groups {
 			h := n.held(s.Groups[i].ID)

@@ -102,7 +102,7 @@ func (n *Node) keptNumber(name string, otherwise uint64) (uint64, error) {
 	}
 	v, k := binary.Uvarint(b)
 	if k != len(b) {
-		return 0, &ErrCorrupt{What: "record " + name + " of the member"}
+		return 0, &CorruptError{What: "record " + name + " of the member"}
 	}
 	return v, nil
 }

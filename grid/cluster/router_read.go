@@ -159,7 +159,11 @@ func (r *Router) Invoke(ctx context.Context, unit, handler string, p space.Parti
 		}
 		switch {
 		case errors.Is(err, ErrIndeterminate):
-			c.maybe = true
+			c.maybe, inv.Repeat = true, true
+		case !repeatable(err) && c.maybe:
+			// This refusal says nothing about the sending that may have arrived.
+			c.fail(err)
+			return space.Reply{}, c.Err
 		case !repeatable(err):
 			return space.Reply{}, err
 		}

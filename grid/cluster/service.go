@@ -123,7 +123,14 @@ type Invocation struct {
 	Sequence  uint64
 	Acked     uint64
 	Deadline  space.Time
+	// Repeat says that an earlier sending of this call may have arrived. Its
+	// outcome is then decided by the log alone, refusals included.
+	Repeat bool
 }
+
+// Refused is the Count of the result that carries a handler's refusal instead of
+// its response: the last one of the reply.
+const Refused = 1
 
 // FollowRequest asks for the content and the changes of a space, or of all
 // spaces, in some partitions.

@@ -356,7 +356,8 @@ func appendInvocation(dst []byte, g GroupID, c *Invocation) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.Session))
 	dst = binary.AppendUvarint(dst, c.Sequence)
 	dst = binary.AppendUvarint(dst, c.Acked)
-	return binary.AppendVarint(dst, int64(c.Deadline))
+	dst = binary.AppendVarint(dst, int64(c.Deadline))
+	return wire.AppendBool(dst, c.Repeat)
 }
 
 func parseInvocation(b []byte) (GroupID, Invocation, error) {
@@ -366,6 +367,7 @@ func parseInvocation(b []byte) (GroupID, Invocation, error) {
 		Partition: parsePartition(p), Unit: p.String(maxNameBytes), Handler: p.String(maxNameBytes),
 		Key: p.Bytes(space.MaxKeyBytes), Body: p.Bytes(space.MaxValueBytes), History: parseHistory(p),
 		Session: space.SessionID(p.Uvarint()), Sequence: p.Uvarint(), Acked: p.Uvarint(), Deadline: space.Time(p.Varint()),
+		Repeat: p.Bool(),
 	}
 	return g, c, p.End()
 }

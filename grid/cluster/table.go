@@ -112,7 +112,7 @@ func (t *Table) MarshalBinary() ([]byte, error) {
 }
 
 // UnmarshalBinary reads what MarshalBinary wrote. It keeps no reference to b;
-// after an error, which is an [*ErrCorrupt], t is as before.
+// after an error, which is an [*CorruptError], t is as before.
 func (t *Table) UnmarshalBinary(b []byte) error {
 	d := &decoder{b: b}
 	if f := d.byte(); d.err == nil && f != tableFormat {
@@ -128,7 +128,7 @@ func (t *Table) UnmarshalBinary(b []byte) error {
 		err = next.check()
 	}
 	if err != nil {
-		return &ErrCorrupt{What: "partition table", Err: err}
+		return &CorruptError{What: "partition table", Err: err}
 	}
 	*t = next
 	return nil

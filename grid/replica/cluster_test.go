@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -300,6 +301,21 @@ func (c *cluster) join(leader, m *groupMember) {
 	if err := leader.group.AddVoter(ctx, m.id); err != nil {
 		c.t.Fatal(err)
 	}
+	// A voter that has not heard of it yet would refuse it its vote.
+	voters := len(leader.group.Status().Members)
+	c.until("all voters know the new one", func() bool {
+		for _, member := range leader.group.Status().Members {
+			other, known := c.members[member.ID.Member]
+			if !known || other.id != member.ID {
+				continue
+			}
+			members := other.group.Status().Members
+			if len(members) != voters || slices.ContainsFunc(members, func(x replica.GroupMember) bool { return !x.Voter }) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // until waits for a condition.

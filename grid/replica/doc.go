@@ -5,11 +5,14 @@
 // A reader meets:
 //
 //   - [Group]: one replica of one group on this member. Submit and Propose ask
-//     for commands to be agreed and applied, Confirm makes reads linearizable,
-//     and the leader changes who belongs to the group.
+//     for commands to be agreed on and applied, Confirm makes reads linearizable,
+//     and the leader changes who belongs to the group. A new group is founded on
+//     one member; the others are added, first as learners.
+//   - [Observer]: how the owner learns who leads.
 //   - [StateMachine]: what the group agrees on, implemented by the owner.
-//   - [LogStorage]: one Pebble for the logs, terms and votes of all groups of a
-//     member; [Ring] in its place where memory is durable enough.
+//   - [GroupStorage]: where a replica rests. [DiskStorage] uses the member's
+//     [LogStorage], one Pebble for the logs, terms and votes of all its groups;
+//     [MemoryStorage] a [Ring], where memory is durable enough.
 //   - [Transport]: all groups of a member over one listener, one control and one
 //     bulk connection for each pair of members.
 //
@@ -26,7 +29,12 @@
 //
 // A read that was made on a leader's state and whose Confirm then succeeded saw
 // every command that had been answered before the read began. Nothing in this
-// rests on clocks.
+// rests on clocks. Whoever reads notes the term of Leading before the read and
+// gives it to Confirm after it.
+//
+// A replica is known by its [ServerID], member and incarnation. One that has lost
+// what it had is refused under its old id, and returns under the next one like a
+// new member.
 //
 // # What it does not do
 //

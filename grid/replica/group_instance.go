@@ -21,7 +21,7 @@ const leadsBuffer = 64
 // stop lets all of them have their answers before it shuts raft down.
 type instance struct {
 	raft  *raft.Raft
-	trans *groupTransport
+	trans *raftTransport
 	// leads and changed wake the group's goroutine, which then looks for itself.
 	leads   chan bool
 	changed chan struct{}
@@ -60,7 +60,7 @@ func (g *Group) openInstance(held uint64) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.trans = newGroupTransport(endpoint, g.cfg.Self)
+	in.trans = newRaftTransport(endpoint, g.cfg.Self)
 	config := g.cfg.raftConfig(in.leads)
 	config.NoSnapshotRestoreOnStart = held != 0 && held == index
 	err = g.machine.whileStarting(func() (err error) {

@@ -37,7 +37,8 @@ func (g *Group) AddLearner(ctx context.Context, id ServerID) error {
 // AddVoter gives a learner a vote. It fails with ErrNotCaughtUp unless the learner
 // is CaughtUp: the group might have to wait for it, or, if the others fail, stay
 // without a leader, because a voter refuses its vote to members it has not heard
-// of.
+// of. For the same reason every voter should know of a new one (GroupStatus.Members
+// on each) before the next change or a planned stop.
 func (g *Group) AddVoter(ctx context.Context, id ServerID) error {
 	in := g.current.Load()
 	if in.raft.State() != raft.Leader {

@@ -9,9 +9,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// groupTransport is the GroupTransport as raft sees it: addresses are server ids, and
+// raftTransport is the GroupTransport as raft sees it: addresses are server ids, and
 // replies tell how far the followers are.
-type groupTransport struct {
+type raftTransport struct {
 	*GroupTransport
 	self raft.ServerAddress
 	// last returns where this replica's log ends; nil until raft has started.
@@ -29,24 +29,24 @@ type contact struct {
 }
 
 var (
-	_ raft.WithPreVote = (*groupTransport)(nil)
-	_ raft.WithClose   = (*groupTransport)(nil)
+	_ raft.WithPreVote = (*raftTransport)(nil)
+	_ raft.WithClose   = (*raftTransport)(nil)
 )
 
-func newGroupTransport(e *GroupTransport, self ServerID) *groupTransport {
-	return &groupTransport{GroupTransport: e, self: self.raftAddress(), heard: make(map[raft.ServerID]contact)}
+func newRaftTransport(e *GroupTransport, self ServerID) *raftTransport {
+	return &raftTransport{GroupTransport: e, self: self.raftAddress(), heard: make(map[raft.ServerID]contact)}
 }
 
 // member returns the address of the Transport that holds a replica.
 func member(id raft.ServerID) raft.ServerAddress { return raft.ServerAddress(serverID(id).Member) }
 
 // LocalAddr returns this replica's server id.
-func (t *groupTransport) LocalAddr() raft.ServerAddress { return t.self }
+func (t *raftTransport) LocalAddr() raft.ServerAddress { return t.self }
 
 // AppendEntries sends a heartbeat, or entries that are not pipelined. Every
 // follower gets a heartbeat several times in a heartbeat timeout, so that its
 // replies are enough to follow it.
-func (t *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (t *raftTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	var ours uint64
 	if last := t.last.Load(); last != nil {
 		ours = (*last)()
@@ -61,32 +61,32 @@ func (t *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, a
 }
 
 // AppendEntriesPipeline returns a pipeline of entries.
-func (t *groupTransport) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (raft.AppendPipeline, error) {
+func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (raft.AppendPipeline, error) {
 	return t.GroupTransport.AppendEntriesPipeline(id, member(id))
 }
 
 // RequestVote asks for a vote.
-func (t *groupTransport) RequestVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (t *raftTransport) RequestVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return t.GroupTransport.RequestVote(id, member(id), args, resp)
 }
 
 // RequestPreVote asks whether a vote would be given.
-func (t *groupTransport) RequestPreVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (t *raftTransport) RequestPreVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	return t.GroupTransport.RequestPreVote(id, member(id), args, resp)
 }
 
 // InstallSnapshot streams a snapshot.
-func (t *groupTransport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (t *raftTransport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	return t.GroupTransport.InstallSnapshot(id, member(id), args, resp, data)
 }
 
 // TimeoutNow tells a follower to stand for election.
-func (t *groupTransport) TimeoutNow(id raft.ServerID, _ raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+func (t *raftTransport) TimeoutNow(id raft.ServerID, _ raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	return t.GroupTransport.TimeoutNow(id, member(id), args, resp)
 }
 
 // contact returns what was last heard of a follower, if anything.
-func (t *groupTransport) contact(id raft.ServerID) (contact, bool) {
+func (t *raftTransport) contact(id raft.ServerID) (contact, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c, ok := t.heard[id]
@@ -94,7 +94,7 @@ func (t *groupTransport) contact(id raft.ServerID) (contact, bool) {
 }
 
 // forget drops what was heard of a replica that was removed.
-func (t *groupTransport) forget(id raft.ServerID) {
+func (t *raftTransport) forget(id raft.ServerID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.heard, id)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/spacegrid/spacegrid/internal/folder"
 )
 
 const (
@@ -94,11 +96,9 @@ func (c LogStorageConfig) withDefaults() (LogStorageConfig, error) {
 //
 // All methods may be called concurrently.
 type LogStorage struct {
-	cfg   LogStorageConfig
-	stop  *failStop
-	db    *pebble.DB
-	cache *pebble.Cache
-	lock  *pebble.Lock
+	cfg    LogStorageConfig
+	folder *folder.Folder
+	db     *pebble.DB // the folder's
 
 	// life is held for reading by every operation and for writing by Close, so that Pebble is never used after it.
 	life   sync.RWMutex
@@ -118,58 +118,23 @@ func OpenLogStorage(cfg LogStorageConfig) (*LogStorage, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys := cfg.FS
-	if fsys == nil {
-		fsys = vfs.Default
+	f, err := folder.Open(folder.Config{
+		Name: "log storage", Dir: cfg.Dir, Format: logFormat, FS: cfg.FS, CacheBytes: cfg.CacheBytes, Logger: cfg.Logger, OnFatal: cfg.OnFatal,
+	}, cfg.pebbleOptions())
+	switch {
+	case errors.Is(err, folder.ErrDamagedFormat):
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case err != nil:
+		return nil, fmt.Errorf("replica: open log storage: %w", err)
 	}
-	lock, err := prepareFolder(fsys, cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &LogStorage{cfg: cfg, lock: lock, stop: newFailStop(cfg.Dir, cfg.Logger, cfg.OnFatal), cache: pebble.NewCache(cfg.CacheBytes)}
+	s := &LogStorage{cfg: cfg, folder: f, db: f.DB()}
 	s.mu.groups = map[uint32]*GroupLog{}
-	if s.db, err = s.openPebble(); err != nil {
-		if s.stop.err() != nil {
-			return nil, err // The lock stays until the process ends: goroutines of the failed Pebble may still write.
-		}
-		s.cache.Unref()
-		return nil, errors.Join(fmt.Errorf("replica: open log storage: %w", err), lock.Close())
-	}
 	return s, nil
 }
 
-// openPebble opens Pebble on a goroutine of its own, because that goroutine never returns if Pebble meets a fatal error.
-func (s *LogStorage) openPebble() (*pebble.DB, error) {
-	type result struct {
-		db  *pebble.DB
-		err error
-	}
-	opened := make(chan result, 1)
-	go func() {
-		db, err := pebble.Open(s.cfg.Dir, s.pebbleOptions())
-		opened <- result{db, err}
-	}()
-	select {
-	case r := <-opened:
-		return r.db, r.err
-	case <-s.stop.failed:
-		return nil, s.stop.err()
-	}
-}
-
-func (s *LogStorage) pebbleOptions() *pebble.Options {
-	fsys := s.cfg.FS
-	if fsys == nil {
-		fsys = vfs.Default
-	}
-	options := &pebble.Options{
-		FS:                          &failStopFS{FS: fsys, stop: s.stop},
-		Lock:                        s.lock,
-		Logger:                      s.stop,
-		EventListener:               s.stop.events(),
-		Cache:                       s.cache,
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                s.cfg.MemTableBytes,
+func (c *LogStorageConfig) pebbleOptions() *pebble.Options {
+	return &pebble.Options{
+		MemTableSize:                c.MemTableBytes,
 		MemTableStopWritesThreshold: memTablesMax,
 		L0CompactionThreshold:       l0CompactAt,
 		L0StopWritesThreshold:       l0StopAt,
@@ -178,16 +143,12 @@ func (s *LogStorage) pebbleOptions() *pebble.Options {
 		BytesPerSync:                backgroundSyncs,
 		WALBytesPerSync:             backgroundSyncs,
 	}
-	if s.cfg.FS == nil {
-		options.WithFSDefaults() // Watches the operating system's files for slow operations.
-	}
-	return options
 }
 
 // use takes part in life. The caller calls s.life.RUnlock if and only if the error is nil.
 func (s *LogStorage) use() error {
 	s.life.RLock()
-	err := s.stop.err()
+	err := s.folder.Err()
 	if err == nil && s.closed {
 		err = ErrStorageClosed
 	}
@@ -197,9 +158,10 @@ func (s *LogStorage) use() error {
 	return err
 }
 
-// commit makes batch visible and, with durable, durable. See failStop.commit.
+// commit makes batch visible and, with durable, returns only once the write-ahead log is on disk up to and including it. The batch
+// belongs to commit. Every error is a StorageFailedError.
 func (s *LogStorage) commit(batch *pebble.Batch, durable bool) error {
-	return s.stop.commit(s.db, batch, durable)
+	return s.folder.Commit(batch, durable)
 }
 
 // get returns a copy of the verified body stored under key, or pebble.ErrNotFound.
@@ -345,18 +307,13 @@ func (s *LogStorage) Stats() LogStorageStats {
 
 // Close waits for running operations and closes the folder. The raft instances that use it have been shut down before.
 // After a failure it returns the failure and leaves the folder locked until the process ends, so that nobody opens
-// what goroutines of the failed storage may still write. A second Close returns nil.
+// what goroutines of the failed storage may still write. A second Close returns what the first one did.
 func (s *LogStorage) Close() error {
-	if err := s.stop.err(); err != nil {
-		return err
+	if err := s.folder.Err(); err != nil {
+		return err // A reader may wait for a lock inside the failed Pebble.
 	}
 	s.life.Lock()
 	defer s.life.Unlock()
-	if s.closed {
-		return nil
-	}
 	s.closed = true
-	err := s.db.Close()
-	s.cache.Unref()
-	return errors.Join(err, s.lock.Close())
+	return s.folder.Close()
 }

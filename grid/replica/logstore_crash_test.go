@@ -334,8 +334,7 @@ func TestLogStorageFailsForGood(t *testing.T) {
 	}
 }
 
-// appendUntilFatal appends until the storage has failed and returns the last index that was acknowledged before. An append that
-// is inside Pebble when a background task fails may never return, as the process should be ending; it is left behind.
+// appendUntilFatal appends until the storage has failed and returns the last index that was acknowledged before.
 func appendUntilFatal(t *testing.T, g *GroupLog, s *LogStorage) (acknowledged uint64) {
 	t.Helper()
 	acknowledged = 10
@@ -350,20 +349,63 @@ func appendUntilFatal(t *testing.T, g *GroupLog, s *LogStorage) (acknowledged ui
 				return acknowledged
 			}
 			acknowledged = index
-		case <-s.stop.failed:
-			select {
-			case err := <-result: // It may have been acknowledged just before.
-				if err == nil {
-					acknowledged = index
-				}
-			case <-time.After(100 * time.Millisecond):
-			}
-			return acknowledged
+		case <-time.After(20 * time.Second):
+			t.Fatalf("append %d is held for good; failure: %v", index, s.folder.Err())
 		}
 	}
 	t.Fatal("the fault was never met")
 	return 0
 }
+
+func TestLogStorageSurvivesCrashOfItsCreation(t *testing.T) {
+	// After a loss of power at any moment of the first open, whatever part of the unsynced bytes the disk kept, the folder opens,
+	// and it works.
+	for _, percent := range []int{0, 50, 100} {
+		c := &creationRecorder{disk: vfs.NewCrashableMem(), percent: percent, rng: rand.New(rand.NewPCG(3, uint64(percent)))}
+		mustClose(t, openTestStorage(t, errorfs.Wrap(c.disk, c)))
+		if len(c.disks) < 3*20 {
+			t.Fatalf("only %d crash points", len(c.disks))
+		}
+		for i, disk := range c.disks {
+			s, err := OpenLogStorage(LogStorageConfig{Dir: "/member/log", FS: disk, MemTableBytes: 64 << 10, OnFatal: func(error) {}})
+			if err != nil {
+				t.Errorf("%d percent, crashed %s: %v", percent, c.happened[i], err)
+				continue
+			}
+			if err := s.SetMeta("boot", []byte("1")); err != nil {
+				t.Errorf("%d percent, crashed %s: %v", percent, c.happened[i], err)
+			}
+			mustClose(t, s)
+		}
+	}
+}
+
+// creationRecorder takes crash clones of a disk right before every operation that changes it.
+type creationRecorder struct {
+	disk    *vfs.MemFS
+	percent int
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	disks    []*vfs.MemFS
+	happened []string
+}
+
+// MaybeError implements errorfs.Injector. It injects nothing.
+func (c *creationRecorder) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range 3 { // What survives is drawn each time.
+		c.disks = append(c.disks, c.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng}))
+		c.happened = append(c.happened, fmt.Sprintf("before operation %d on %s", op.Kind, op.Path))
+	}
+	return nil
+}
+
+func (c *creationRecorder) String() string { return "crash points" }
 
 func TestLogStorageFailsAtOpen(t *testing.T) {
 	// A disk that fails while a folder is created or opened makes the opening fail, or is met later; it never hangs, and the

@@ -51,8 +51,8 @@ type GroupLog struct {
 }
 
 // loadGroupLog reads the ends of the log of group id.
-func loadGroupLog(s *LogStorage, id uint32) (*GroupLog, error) {
-	g := &GroupLog{stableStore: stableStore{storage: s, group: id}}
+func loadGroupLog(s *LogStorage, id uint32) (g *GroupLog, err error) {
+	g = &GroupLog{stableStore: stableStore{storage: s, group: id}}
 	if err := g.loadVote(); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func loadGroupLog(s *LogStorage, id uint32) (*GroupLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replica: open log of group %d: %w", id, err)
 	}
-	defer iter.Close()
+	defer func() { err = errors.Join(err, iter.Close()) }()
 	if !iter.First() || keyIndex(iter.Key()) != first {
 		return nil, errors.Join(g.corrupt(first, "first entry is missing"), iter.Error())
 	}
@@ -202,9 +202,6 @@ func (g *GroupLog) StoreLogs(logs []*raft.Log) error {
 
 // beginWrite takes the writer's turn and returns what ends it.
 func (g *GroupLog) beginWrite() (done func(), err error) {
-	if err := g.storage.stop.err(); err != nil {
-		return nil, err // The writer before us may be parked in the failure, its turn never to end.
-	}
 	g.write.Lock()
 	if g.dropped {
 		err = fmt.Errorf("%w: %d", ErrDropped, g.group)

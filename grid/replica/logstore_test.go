@@ -199,17 +199,27 @@ func folderContent(t *testing.T, fsys vfs.FS, dir string) map[string]string {
 	return content
 }
 
+// overwriteFile makes the file at path hold text.
+func overwriteFile(fsys vfs.FS, path, text string) error {
+	f, err := fsys.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, text)
+	return errors.Join(err, f.Close())
+}
+
 func TestLogStorageRefusesForeignFolders(t *testing.T) {
 	// A folder of a newer format, a damaged one and a foreign one are refused by name, and not one byte in them changes.
 	cases := []struct {
 		name, file, text string
 		want             error
 	}{
-		{"newer", formatFile, formatPrefix + "2\n", ErrNewerFormat},
-		{"much newer", formatFile, formatPrefix + "9000\n", ErrNewerFormat},
-		{"damaged", formatFile, formatPrefix + "x\n", ErrCorrupt},
-		{"negative", formatFile, formatPrefix + "-1\n", ErrCorrupt},
-		{"empty", formatFile, "", ErrCorrupt},
+		{"newer", logFormat.File, logFormat.Text + "2\n", ErrNewerFormat},
+		{"much newer", logFormat.File, logFormat.Text + "9000\n", ErrNewerFormat},
+		{"damaged", logFormat.File, logFormat.Text + "x\n", ErrCorrupt},
+		{"negative", logFormat.File, logFormat.Text + "-1\n", ErrCorrupt},
+		{"empty", logFormat.File, "", ErrCorrupt},
 		{"foreign", "000004.log", "a store of something else", ErrNotLogFolder},
 	}
 	for _, c := range cases {
@@ -221,12 +231,12 @@ func TestLogStorageRefusesForeignFolders(t *testing.T) {
 			}
 			mustClose(t, s)
 			const dir = "/member/log"
-			if c.file != formatFile {
-				if err := fsys.Remove(fsys.PathJoin(dir, formatFile)); err != nil {
+			if c.file != logFormat.File {
+				if err := fsys.Remove(fsys.PathJoin(dir, logFormat.File)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := writeFileAtomically(fsys, dir, c.file, c.text); err != nil {
+			if err := overwriteFile(fsys, fsys.PathJoin(dir, c.file), c.text); err != nil {
 				t.Fatal(err)
 			}
 			before := folderContent(t, fsys, dir)
@@ -244,7 +254,7 @@ func TestLogStorageOfOldFormatOpens(t *testing.T) {
 	// The format number of this version is the one that a folder of this version carries.
 	fsys := vfs.NewMem()
 	mustClose(t, openTestStorage(t, fsys))
-	if got := folderContent(t, fsys, "/member/log")[formatFile]; got != "spacegrid raft log, format 1\n" {
+	if got := folderContent(t, fsys, "/member/log")[logFormat.File]; got != "spacegrid raft log, format 1\n" {
 		t.Errorf("format file: %q", got)
 	}
 	mustClose(t, openTestStorage(t, fsys))
@@ -367,7 +377,7 @@ func TestLogStorageDetectsCorruptRecords(t *testing.T) {
 	term := func(s *LogStorage) error {
 		g, err := s.Group(1)
 		if err != nil {
-			return fmt.Errorf("not reached: %v", err)
+			return errors.New("not reached: " + err.Error())
 		}
 		_, err = g.GetUint64([]byte("CurrentTerm"))
 		return err

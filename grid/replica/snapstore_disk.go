@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/spacegrid/spacegrid/internal/folder"
 )
 
 const (
@@ -21,6 +23,7 @@ const (
 	DefaultSnapshotsKept = 2
 
 	snapshotSuffix = ".snap"
+	tempSuffix     = ".tmp" // of a snapshot that is being written
 	// snapshotWriteBuffer and snapshotReadBuffer are large because the content is read and written once, in order.
 	snapshotWriteBuffer = 256 << 10
 	snapshotReadBuffer  = 256 << 10
@@ -92,7 +95,7 @@ func OpenSnapshotStore(cfg SnapshotStoreConfig) (SnapshotStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
+	if err := folder.Make(cfg.FS, cfg.Dir); err != nil {
 		return nil, err
 	}
 	names, err := cfg.FS.List(cfg.Dir)
@@ -250,7 +253,7 @@ func (d *diskSnapshots) readMeta(file vfs.File, id string) (raft.SnapshotMeta, s
 		return corrupt("file is shorter than a footer")
 	}
 	end := make([]byte, footerLen)
-	if _, err := file.ReadAt(end, info.Size()-footerLen); err != nil && err != io.EOF {
+	if _, err := file.ReadAt(end, info.Size()-footerLen); err != nil && !errors.Is(err, io.EOF) {
 		return raft.SnapshotMeta{}, snapshotFooter{}, fmt.Errorf("replica: read snapshot: %w", err)
 	}
 	footer, err := parseFooter(end, info.Size())
@@ -258,7 +261,7 @@ func (d *diskSnapshots) readMeta(file vfs.File, id string) (raft.SnapshotMeta, s
 		return corrupt(err.Error())
 	}
 	tail := make([]byte, footer.metaLen+footerLen)
-	if _, err := file.ReadAt(tail, footer.contentLen); err != nil && err != io.EOF {
+	if _, err := file.ReadAt(tail, footer.contentLen); err != nil && !errors.Is(err, io.EOF) {
 		return raft.SnapshotMeta{}, snapshotFooter{}, fmt.Errorf("replica: read snapshot: %w", err)
 	}
 	meta, err := footer.openFooter(tail)
@@ -418,7 +421,7 @@ func (s *diskSink) Close() error {
 	if err := fsys.Rename(final+tempSuffix, final); err != nil {
 		return errors.Join(fmt.Errorf("replica: publish snapshot: %w", err), fsys.Remove(final+tempSuffix))
 	}
-	if err := syncDir(fsys, s.store.cfg.Dir); err != nil {
+	if err := folder.Sync(fsys, s.store.cfg.Dir); err != nil {
 		err = fmt.Errorf("replica: publish snapshot: %w", err)
 		s.store.cfg.OnFatal(err)
 		return err

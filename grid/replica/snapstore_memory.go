@@ -107,8 +107,8 @@ func (s *memorySink) Write(p []byte) (written int, err error) {
 	for len(p) > 0 {
 		chunks := s.snapshot.chunks
 		if len(chunks) == 0 || len(chunks[len(chunks)-1]) == snapshotChunkBytes {
-			s.snapshot.chunks = append(chunks, make([]byte, 0, snapshotChunkBytes))
-			chunks = s.snapshot.chunks
+			chunks = append(chunks, make([]byte, 0, snapshotChunkBytes))
+			s.snapshot.chunks = chunks
 		}
 		last := &chunks[len(chunks)-1]
 		n := min(len(p), snapshotChunkBytes-len(*last))

@@ -126,9 +126,6 @@ func (s *stableStore) loadVote() error {
 
 // useStable locks the store for one operation and returns what ends it.
 func (s *stableStore) useStable() (done func(), err error) {
-	if err := s.storage.stop.err(); err != nil {
-		return nil, err // The call before us may be parked in the failure.
-	}
 	s.stable.Lock()
 	if s.stable.dropped {
 		err = fmt.Errorf("%w: %d", ErrDropped, s.group)

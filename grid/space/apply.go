@@ -110,6 +110,7 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 func (p *Partition) prepareOp(o *Op, i int) Code {
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
+		p.prep.results[i].Count = o.Limit
 		return OK
 	}
 	sp := p.space(o.Space)

@@ -45,7 +45,7 @@ const (
 	OpRead      OpCode = 7  // return the entry under Key
 	OpReadMatch OpCode = 8  // return the first Limit entries that match Template
 	OpClear     OpCode = 9  // remove up to Limit entries of the space
-	OpRespond   OpCode = 10 // return Value: the response of a handler, kept with the answer
+	OpRespond   OpCode = 10 // return Value and Limit: the response of a handler, kept with the answer
 )
 
 // Operations of the grid itself. They stand alone in commands without session.

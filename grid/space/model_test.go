@@ -189,7 +189,7 @@ func (m *model) settle(o *space.Op, r *space.Result) {
 
 func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	if o.Code == space.OpRespond {
-		return space.Result{Entries: []space.Entry{{Value: o.Value}}}
+		return space.Result{Entries: []space.Entry{{Value: o.Value}}, Count: o.Limit}
 	}
 	s := m.spaces[o.Space]
 	if s == nil {

@@ -17,7 +17,7 @@ type Entry struct {
 type Result struct {
 	Code    Code
 	Version Seq     // OpWrite, OpChange, OpRenew: the version made; OpCheck, OpRead: the version found
-	Count   int     // OpClear: entries removed; OpChange: fields created or removed
+	Count   int     // OpClear: entries removed; OpChange: fields created or removed; OpRespond: its Limit
 	Entries []Entry // what was taken, read, or asked back by FlagReturn
 }
 

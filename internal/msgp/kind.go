@@ -148,9 +148,9 @@ func makeForms() (t [256]form) {
 		t[codeArray16+i] = form{kind: Array, fixed: 1 + width, count: width}
 		t[codeMap16+i] = form{kind: Map, fixed: 1 + width, count: width}
 	}
-	for c, f := range t {
-		if f.count == 0 && !f.kind.container() {
-			t[c].size = f.fixed
+	for c := range t {
+		if f := &t[c]; f.count == 0 && !f.kind.container() {
+			f.size = f.fixed
 		}
 	}
 	return t

@@ -13,7 +13,7 @@ import (
 func (b *builder) replaceReserved(at int) (done bool, err error) {
 	object := b.dst[b.base+at:]
 	name, value, err := ReadString(object[1:])
-	if err != nil || !reserved(string(name)) {
+	if ordinary := err != nil || !reserved(string(name)); ordinary {
 		return false, nil
 	}
 	if string(name) == jsonMap {

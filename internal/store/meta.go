@@ -49,7 +49,7 @@ func (s *Store) Meta(name string) ([]byte, error) {
 		return nil, fmt.Errorf("store: read record %q: %w", name, err)
 	}
 	if !ok {
-		return nil, &ErrCorrupt{Record: "record " + name, Reason: "checksum"}
+		return nil, &CorruptError{Record: "record " + name, Reason: "checksum"}
 	}
 	return body, nil
 }
@@ -61,7 +61,7 @@ func (s *Store) SetMeta(name string, value []byte) error {
 	}
 	return s.Update(func(tx *Tx) error {
 		key := metaKey(name)
-		return tx.batch.Set(key, seal(append([]byte(nil), value...), 0, key), nil)
+		return tx.batch.Set(key, seal(append([]byte(nil), value...), key), nil)
 	})
 }
 
@@ -81,7 +81,7 @@ func (s *Store) settlePartitions() error {
 	}
 	n, used := binary.Uvarint(b)
 	if used != len(b) || n == 0 || n > 1<<16 {
-		return &ErrCorrupt{Record: "partition count", Reason: "not a number of partitions"}
+		return &CorruptError{Record: "partition count", Reason: "not a number of partitions"}
 	}
 	s.partitions = int(n)
 	if s.cfg.Partitions != 0 && s.cfg.Partitions != s.partitions {

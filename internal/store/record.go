@@ -14,14 +14,14 @@ const recordFormat = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// ErrCorrupt is returned when a record does not read back as it was written.
-type ErrCorrupt struct {
+// CorruptError is returned when a record does not read back as it was written.
+type CorruptError struct {
 	Record string // which record, in words
 	Reason string
 }
 
 // Error says what is damaged and what to do.
-func (e *ErrCorrupt) Error() string {
+func (e *CorruptError) Error() string {
 	return fmt.Sprintf("store: damaged %s: %s (load this partition from another member's store, or from a backup)", e.Record, e.Reason)
 }
 
@@ -164,9 +164,9 @@ func decodeMark(b []byte) (m Mark, ok bool) {
 }
 
 // seal ends a record with CRC-32C over its key and itself, so that a record
-// under a wrong key is noticed too. body begins at from.
-func seal(dst []byte, from int, key []byte) []byte {
-	return binary.LittleEndian.AppendUint32(dst, sum(key, dst[from:]))
+// under a wrong key is noticed too.
+func seal(record, key []byte) []byte {
+	return binary.LittleEndian.AppendUint32(record, sum(key, record))
 }
 
 // unseal returns the body of a sealed record; it aliases b.

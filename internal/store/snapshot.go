@@ -43,7 +43,7 @@ func (n *Snapshot) Mark(p space.PartitionID) (Mark, error) { return readMark(n.a
 func (n *Snapshot) Marks(fn func(space.PartitionID, Mark) error) error {
 	return scan(context.Background(), n.at, []byte{kindMark}, func(key, value []byte) error {
 		if len(key) != 3 {
-			return &ErrCorrupt{Record: "mark", Reason: "key"}
+			return &CorruptError{Record: "mark", Reason: "key"}
 		}
 		p := space.PartitionID(binary.BigEndian.Uint16(key[1:]))
 		m, err := openMark(key, value, p)
@@ -60,7 +60,7 @@ func (n *Snapshot) Spaces(p space.PartitionID, generation uint8) ([]Space, error
 	prefix := appendGeneration(nil, kindSpace, p, generation)
 	err := scan(context.Background(), n.at, prefix, func(key, value []byte) error {
 		if len(spaces) >= space.MaxSpaces {
-			return &ErrCorrupt{Record: fmt.Sprintf("spaces of partition %d", p), Reason: "too many"}
+			return &CorruptError{Record: fmt.Sprintf("spaces of partition %d", p), Reason: "too many"}
 		}
 		s, err := openSpace(key, value, p)
 		spaces = append(spaces, s)
@@ -83,7 +83,7 @@ func (n *Snapshot) Get(p space.PartitionID, generation uint8, id space.ID, key [
 		return Row{}, false, fmt.Errorf("store: read a row of partition %d: %w", p, err)
 	}
 	if !ok {
-		return Row{}, false, &ErrCorrupt{Record: fmt.Sprintf("row of partition %d", p), Reason: "fields"}
+		return Row{}, false, &CorruptError{Record: fmt.Sprintf("row of partition %d", p), Reason: "fields"}
 	}
 	return r, true, nil
 }
@@ -97,7 +97,7 @@ func (n *Snapshot) Scan(ctx context.Context, p space.PartitionID, generation uin
 		_, _, id, key, ok := splitRowKey(k)
 		r, good := decodeRow(value)
 		if !ok || !good {
-			return &ErrCorrupt{Record: fmt.Sprintf("row of partition %d", p), Reason: "fields"}
+			return &CorruptError{Record: fmt.Sprintf("row of partition %d", p), Reason: "fields"}
 		}
 		return fn(id, key, &r)
 	})
@@ -142,11 +142,11 @@ func readMark(from pebble.Reader, p space.PartitionID) (Mark, error) {
 func openMark(key, value []byte, p space.PartitionID) (Mark, error) {
 	body, ok := unseal(value, key)
 	if !ok {
-		return Mark{}, &ErrCorrupt{Record: fmt.Sprintf("mark of partition %d", p), Reason: "checksum"}
+		return Mark{}, &CorruptError{Record: fmt.Sprintf("mark of partition %d", p), Reason: "checksum"}
 	}
 	m, ok := decodeMark(body)
 	if !ok {
-		return Mark{}, &ErrCorrupt{Record: fmt.Sprintf("mark of partition %d", p), Reason: "fields"}
+		return Mark{}, &CorruptError{Record: fmt.Sprintf("mark of partition %d", p), Reason: "fields"}
 	}
 	return m, nil
 }
@@ -167,11 +167,11 @@ func readSpace(from pebble.Reader, p space.PartitionID, generation uint8, id spa
 func openSpace(key, value []byte, p space.PartitionID) (Space, error) {
 	body, ok := unseal(value, key)
 	if !ok {
-		return Space{}, &ErrCorrupt{Record: fmt.Sprintf("space of partition %d", p), Reason: "checksum"}
+		return Space{}, &CorruptError{Record: fmt.Sprintf("space of partition %d", p), Reason: "checksum"}
 	}
 	s, ok := decodeSpace(body)
 	if !ok || len(key) != spacePrefix || uint32(s.Definition.ID) != binary.BigEndian.Uint32(key[generationPrefix:]) {
-		return Space{}, &ErrCorrupt{Record: fmt.Sprintf("space of partition %d", p), Reason: "fields"}
+		return Space{}, &CorruptError{Record: fmt.Sprintf("space of partition %d", p), Reason: "fields"}
 	}
 	return s, nil
 }

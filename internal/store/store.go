@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/folder"
 )
 
 const (
@@ -96,10 +96,8 @@ var ErrClosed = errors.New("store: closed")
 // Store is the open system of record. All methods may be called concurrently.
 type Store struct {
 	cfg        Config
-	db         *pebble.DB
-	cache      *pebble.Cache
-	lock       *pebble.Lock
-	broken     *breakdown
+	folder     *folder.Folder
+	db         *pebble.DB // the folder's
 	partitions int
 
 	// life counts who uses db, so that Close can wait for them.
@@ -130,79 +128,16 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys := cfg.FS
-	if fsys == nil {
-		fsys = vfs.Default
-	}
-	s := &Store{cfg: cfg, broken: newBreakdown(cfg.Logger, cfg.OnFatal)}
-	var created bool
-	if s.lock, created, err = lockFolder(fsys, cfg.Dir, cfg.ReadOnly); err != nil {
+	f, err := cfg.openFolder()
+	if err != nil {
 		return nil, err
 	}
-	s.cache = pebble.NewCache(cfg.CacheBytes)
-	if s.db, err = s.openPebble(); err != nil {
-		if s.broken.err() != nil {
-			// Goroutines of the failed Pebble may still write: the lock stays
-			// until the process ends.
-			return nil, err
-		}
-		s.cache.Unref()
-		return nil, errors.Join(fmt.Errorf("store: open %s: %w", cfg.Dir, err), s.lock.Close())
-	}
-	if created {
-		if err := finishFolder(fsys, cfg.Dir); err != nil {
-			return nil, errors.Join(fmt.Errorf("store: finish folder: %w", err), s.Close())
-		}
-	}
+	s := &Store{cfg: cfg, folder: f, db: f.DB()}
 	s.writing.unchecked = cfg.ReserveBytes // look at the disk first
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-// openPebble opens Pebble on a goroutine of its own, which never returns if
-// Pebble meets something fatal.
-func (s *Store) openPebble() (*pebble.DB, error) {
-	type result struct {
-		db  *pebble.DB
-		err error
-	}
-	opened := make(chan result, 1)
-	go func() {
-		db, err := pebble.Open(s.cfg.Dir, s.options())
-		opened <- result{db, err}
-	}()
-	select {
-	case r := <-opened:
-		return r.db, r.err
-	case <-s.broken.happens:
-		return nil, s.broken.err()
-	}
-}
-
-func (s *Store) options() *pebble.Options {
-	o := &pebble.Options{
-		FS: s.cfg.FS, Lock: s.lock, Cache: s.cache, ReadOnly: s.cfg.ReadOnly,
-		Logger: s.broken, EventListener: s.broken.events(),
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                s.cfg.MemTableBytes,
-		MemTableStopWritesThreshold: memTablesMax,
-		L0CompactionThreshold:       l0CompactAt,
-		L0StopWritesThreshold:       l0StopAt,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, compactionsMax },
-		MaxOpenFiles:                openFilesMax,
-		BytesPerSync:                backgroundSyncs,
-		WALBytesPerSync:             backgroundSyncs,
-	}
-	for i := range o.Levels {
-		o.Levels[i].BlockSize = blockBytes
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
-	}
-	if o.FS == nil {
-		o.WithFSDefaults() // watches the operating system's files for slow calls
-	}
-	return o
 }
 
 // prepare settles the partition count and removes what unfinished replacements
@@ -225,7 +160,7 @@ func (s *Store) Partitions() int { return s.partitions }
 func (s *Store) use() error {
 	s.life.Lock()
 	defer s.life.Unlock()
-	if err := s.broken.err(); err != nil {
+	if err := s.folder.Err(); err != nil {
 		return err
 	}
 	if s.life.closed {
@@ -243,14 +178,12 @@ func (s *Store) Close() error {
 		s.life.Lock()
 		s.life.closed = true
 		s.life.Unlock()
-		if s.broken.err() != nil {
+		if s.folder.Err() != nil {
 			return // a goroutine may be parked in the failed Pebble for good
 		}
 		s.life.users.Wait()
-		err := s.db.Close()
-		s.cache.Unref()
-		if err = errors.Join(err, s.lock.Close()); err != nil {
-			s.closeErr = fmt.Errorf("store: close: %w", err)
+		if err := s.folder.Close(); err != nil {
+			s.closeErr = fmt.Errorf("store: %w", err)
 		}
 	})
 	return s.closeErr

@@ -84,7 +84,7 @@ func TestFolder(t *testing.T) {
 		name, file, text string
 		want             error
 	}{
-		{"newer", formatFile, formatPrefix + "2\n", ErrNewerFormat},
+		{"newer", format.File, format.Text + "2\n", ErrNewerFormat},
 		{"something else", "MANIFEST-000001", "x", ErrNotStore},
 	} {
 		dir := t.TempDir()
@@ -103,10 +103,10 @@ func TestFolder(t *testing.T) {
 	}
 	c := testConfig(t, nil)
 	c.Dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(c.Dir, formatFile), []byte("spacegrid?"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(c.Dir, format.File), []byte("spacegrid?"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var corrupt *ErrCorrupt
+	var corrupt *CorruptError
 	if _, err := Open(c); !errors.As(err, &corrupt) {
 		t.Errorf("an unreadable format file: %v", err)
 	}

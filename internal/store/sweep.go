@@ -25,7 +25,7 @@ func (s *Store) sweep() error {
 		for ok := it.First(); ok && err == nil; {
 			key := it.Key()
 			if len(key) < generationPrefix {
-				err = &ErrCorrupt{Record: "key", Reason: fmt.Sprintf("%x", key)}
+				err = &CorruptError{Record: "key", Reason: fmt.Sprintf("%x", key)}
 				break
 			}
 			x := part{space.PartitionID(binary.BigEndian.Uint16(key[1:])), key[3]}

@@ -60,11 +60,11 @@ func (s *Store) update(sync bool, fn func(*Tx) error) error {
 		return tx.batch.Close()
 	}
 	size := int64(tx.batch.Len())
-	if err := s.broken.commit(s.db, tx.batch, sync); err != nil {
+	if err := s.folder.Commit(tx.batch, sync); err != nil {
 		return err
 	}
 	s.writing.unchecked += size
-	return tx.batch.Close()
+	return nil
 }
 
 // checkSpace looks at the free space of the disk often enough that the reserve
@@ -99,7 +99,7 @@ func (tx *Tx) Mark(p space.PartitionID) (Mark, error) { return readMark(tx.s.db,
 // SetMark writes the mark of a partition.
 func (tx *Tx) SetMark(p space.PartitionID, m *Mark) error {
 	tx.key = appendMarkKey(tx.key[:0], p)
-	tx.value = seal(m.append(tx.value[:0]), 0, tx.key)
+	tx.value = seal(m.append(tx.value[:0]), tx.key)
 	return tx.batch.Set(tx.key, tx.value, nil)
 }
 
@@ -111,7 +111,7 @@ func (tx *Tx) Space(p space.PartitionID, generation uint8, id space.ID) (s Space
 // SetSpace writes what is known of a space.
 func (tx *Tx) SetSpace(p space.PartitionID, generation uint8, s *Space) error {
 	tx.key = appendSpaceKey(tx.key[:0], kindSpace, p, generation, s.Definition.ID)
-	tx.value = seal(s.append(tx.value[:0]), 0, tx.key)
+	tx.value = seal(s.append(tx.value[:0]), tx.key)
 	return tx.batch.Set(tx.key, tx.value, nil)
 }
 

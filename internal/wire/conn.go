@@ -268,7 +268,7 @@ func (c *Conn) dispatch(f Frame) error {
 
 // fail ends the connection once and tells everybody who waits.
 func (c *Conn) fail(err error) {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	c.mu.Lock()

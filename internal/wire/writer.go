@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -71,7 +72,7 @@ func NewWriter(nc net.Conn, maxFrame int) *Writer {
 func (w *Writer) Send(ctx context.Context, kind uint8, id uint64, body Body) error {
 	for {
 		room, err := w.offer(kind, id, body, true)
-		if err != ErrBacklog {
+		if !errors.Is(err, ErrBacklog) {
 			return err
 		}
 		select {

@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	// MaxKeyLen and MaxValueLen bound what a record's header can state. The
-	// limits of a space are far below them.
-	MaxKeyLen   = math.MaxUint16
+	// MaxKeyLen bounds what a record's header can state of its key. The limit of
+	// a space is far below it.
+	MaxKeyLen = math.MaxUint16
+	// MaxValueLen is the same of a value.
 	MaxValueLen = math.MaxInt32
 
 	// unit is the alignment of records, in bytes; references count units.

@@ -124,12 +124,12 @@ func TestWriteMovesFewRecords(t *testing.T) {
 		}
 		return all
 	}
-	most, before := 0, places()
+	most := 0
 	for range 400 {
 		for range 25 {
 			table.Put(number(rand.IntN(n)), Meta{}, value(100))
 		}
-		before = places()
+		before := places()
 		table.Put(number(rand.IntN(n)), Meta{}, value(100))
 		moved := -1 // the written one
 		for i, place := range places() {

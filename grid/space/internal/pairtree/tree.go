@@ -241,7 +241,7 @@ func (t *Tree) refill(way *path) {
 		b := t.branches.at(way.ids[level])
 		// Join or level the node with its right neighbour, or the last with its left.
 		i := min(way.at[level], int(b.n)-2)
-		joined := false
+		var joined bool
 		if level == t.height-1 {
 			joined = t.levelLeaves(b, i)
 		} else {

@@ -1,0 +1,590 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+// Spaces that the trial makes: the data, what is written when everybody dies,
+// large values that fill the logs, what the WebSocket client follows, and the
+// marked writes that are looked for in system calls.
+const (
+	dataSpace   = "cities"
+	lastSpace   = "last-words"
+	ballast     = "ballast"
+	feedSpace   = "feed"
+	markedSpace = "marked"
+)
+
+const (
+	trialMembers = 3
+	trialTime    = 15 * time.Minute
+	alignTime    = 60 * time.Second
+	cliTimeout   = "120s"
+)
+
+// trialReport is the trial's last line as JSON. Its names are part of the
+// interface.
+type trialReport struct {
+	Rows             int     `json:"rows"`
+	RowsAfterKill    int     `json:"rows_after_kill"`
+	ContentDiffers   int     `json:"content_differences"`
+	LeadingMembers   int     `json:"leading_members"`
+	Killed           int     `json:"killed"`
+	ExportEqual      bool    `json:"export_equal"`
+	DigestsEqual     bool    `json:"digests_equal"`
+	Partitions       int     `json:"partitions"`
+	SnapshotReceived bool    `json:"snapshot_received"`
+	SocketEvents     int     `json:"socket_events"`
+	SocketRepeated   int     `json:"socket_repeated"`
+	SocketResets     int     `json:"socket_resets"`
+	SocketViolations int     `json:"socket_violations"`
+	SocketAwayMS     int64   `json:"socket_away_ms"`
+	SocketEqual      bool    `json:"socket_equal"`
+	SyncedBefore     bool    `json:"fsync_before_ack"`
+	AckedBeforeKill  int     `json:"acknowledged_before_kill_all"`
+	LostAfterKillAll int     `json:"lost_after_kill_all"`
+	ColdStartEqual   bool    `json:"cold_start_equal"`
+	DefinitionsEqual bool    `json:"definitions_equal"`
+	ColdStarts       int     `json:"cold_starts"`
+	SecondRoundBad   int     `json:"second_round_differences"`
+	Seconds          float64 `json:"seconds"`
+	OK               bool    `json:"ok"`
+}
+
+func (r *trialReport) good() bool {
+	return r.Rows > 0 && r.RowsAfterKill == r.Rows && r.ContentDiffers == 0 && r.LeadingMembers >= 2 && r.ExportEqual &&
+		r.DigestsEqual && r.SnapshotReceived && r.SocketEqual && r.SocketResets == 0 && r.SocketViolations == 0 && r.SyncedBefore &&
+		r.AckedBeforeKill > 0 && r.LostAfterKillAll == 0 && r.ColdStartEqual && r.DefinitionsEqual && r.SecondRoundBad == 0
+}
+
+func (a *app) trialCommand() *cobra.Command {
+	var data, key string
+	var keep bool
+	c := &cobra.Command{
+		Use:    "trial",
+		Short:  "Try out on real data what the grid promises when processes die",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(c.Context(), trialTime)
+			defer cancel()
+			return a.trial(ctx, data, key, keep)
+		},
+	}
+	c.Flags().StringVar(&data, "data", "", "JSON lines to import, .gz too")
+	c.Flags().StringVar(&key, "key", "id", "the member of each line that is its key")
+	c.Flags().BoolVar(&keep, "keep", false, "leave the data folder, with the members' logs")
+	return c
+}
+
+func (a *app) trial(ctx context.Context, data, key string, keep bool) (err error) {
+	start := time.Now()
+	want, err := readRows(data, key)
+	if err != nil {
+		return fmt.Errorf("the trial's data: %w", err)
+	}
+	folder, err := os.MkdirTemp("", "spacegrid-trial-")
+	if err != nil {
+		return err
+	}
+	lc, err := newLocalCluster(folder, trialMembers, []string{"serve"}, []string{"--resp", "--http"}, "--durability", "disk")
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(folder))
+	}
+	t := &trial{app: a, data: data, key: key, folder: folder, cluster: lc, want: want, start: start}
+	t.report.Rows = len(want)
+	defer func() {
+		t.hangUp()
+		lc.end()
+		if keep {
+			a.notef("the data is in %s", folder)
+			return
+		}
+		err = errors.Join(err, os.RemoveAll(folder))
+	}()
+	if err := t.run(ctx); err != nil {
+		return err
+	}
+	t.report.Killed = lc.all.killed()
+	t.report.Seconds = time.Since(start).Round(time.Millisecond).Seconds()
+	t.report.OK = t.report.good()
+	if err := a.json(&t.report); err != nil {
+		return err
+	}
+	if !t.report.OK {
+		return &quietError{exitError}
+	}
+	return nil
+}
+
+// trial is one run, from an empty cluster to the last cold start.
+type trial struct {
+	app     *app
+	data    string
+	key     string
+	folder  string
+	cluster *localCluster
+	want    jsonRows // the input
+	start   time.Time
+	report  trialReport
+
+	g        *grid.Grid // dialled anew after every restart of all
+	feed     *follower
+	expected map[string]jsonRows // what the spaces hold, before the next cold start
+}
+
+func (t *trial) run(ctx context.Context) error {
+	if err := t.cluster.startAll(); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		says string
+		do   func(context.Context) error
+	}{
+		{"import with a leader killed half way", t.importUnderFire},
+		{"digests of all replicas, each by its own word", t.compareDigests},
+		{"export against the input", t.compareExport},
+		{"a member stays away until only a snapshot can help it", t.needSnapshot},
+		{"a WebSocket client loses its member", t.followThroughKill},
+		{"system calls of one durable write", t.traceSync},
+		{"all members killed right after an acknowledgement", t.killAll},
+		{"cold start from the stores alone", t.firstColdStart},
+		{"write, cold start, write, cold start", t.secondRound},
+	} {
+		t.sayf("%s", step.says)
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.says, err)
+		}
+	}
+	return nil
+}
+
+// sayf tells people how far the trial is.
+func (t *trial) sayf(format string, args ...any) {
+	t.app.notef("%6.1fs  %s", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// findingf tells people about something that should not be.
+func (t *trial) findingf(format string, args ...any) {
+	t.app.notef("         NOT AS IT SHOULD BE: %s", fmt.Sprintf(format, args...))
+}
+
+func (t *trial) hangUp() {
+	if t.g != nil {
+		_ = t.g.Close() // a client's handle: nothing is lost with it
+		t.g = nil
+	}
+}
+
+// dial waits until the cluster serves and connects to it.
+func (t *trial) dial(ctx context.Context, leaders int) (map[string][]int, error) {
+	t.hangUp()
+	led, err := t.cluster.awaitSpread(ctx, leaders)
+	if err != nil {
+		return nil, err
+	}
+	t.g, err = grid.Dial(ctx, t.cluster.addrs()...)
+	return led, err
+}
+
+// command runs a subcommand of this program to its end and returns what it wrote.
+func (t *trial) command(ctx context.Context, name string, args ...string) ([]string, error) {
+	args = append(args, "--addr", strings.Join(t.cluster.addrs(), ","), "--timeout", cliTimeout)
+	c, err := startChild(name, filepath.Join(t.folder, name+".log"), args...)
+	if err != nil {
+		return nil, err
+	}
+	t.cluster.all.add(c)
+	var lines []string
+	for {
+		select {
+		case line, more := <-c.lines:
+			if more {
+				lines = append(lines, line)
+				continue
+			}
+			<-c.ended
+			if c.err != nil {
+				return nil, fmt.Errorf("spacegrid %s: %w: %s", args[0], c.err, c.tail())
+			}
+			return lines, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// importUnderFire imports the data and kills the busiest leader when half of it
+// is there.
+func (t *trial) importUnderFire(ctx context.Context) error {
+	led, err := t.dial(ctx, 2)
+	if err != nil {
+		return err
+	}
+	t.report.LeadingMembers = len(led)
+	type outcome struct {
+		lines []string
+		err   error
+	}
+	imported := make(chan outcome, 1)
+	go func() {
+		lines, err := t.command(ctx, "import", "import", dataSpace, t.data, "--key", t.key, "-o", "json")
+		imported <- outcome{lines, err}
+	}()
+	victim := t.cluster.busiest(led)
+	watcher := t.cluster.members[0]
+	if watcher == victim {
+		watcher = t.cluster.members[1]
+	}
+	err = poll(ctx, trialTime, "wait for half of the import", func(ctx context.Context) error {
+		var s memberStatus
+		if err := watcher.ask(ctx, "status", &s); err != nil {
+			return err
+		}
+		if s.Entries < len(t.want)/2 {
+			return fmt.Errorf("%d entries", s.Entries)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case o := <-imported:
+		return fmt.Errorf("the import ended before half of it was seen: %w", o.err)
+	default:
+	}
+	t.sayf("kill -9 %d: member %s, which leads groups %v", victim.process().pid(), victim.name, led[victim.name])
+	victim.kill()
+	sleep(ctx, deadTime)
+	if err := t.cluster.start(victim); err != nil {
+		return err
+	}
+	o := <-imported
+	if o.err != nil {
+		return o.err
+	}
+	t.sayf("import: %s", strings.Join(o.lines, " "))
+	if _, err := t.dial(ctx, 1); err != nil {
+		return err
+	}
+	rows, err := t.rows(ctx, dataSpace)
+	if err != nil {
+		return err
+	}
+	t.report.RowsAfterKill = len(rows)
+	var first string
+	if t.report.ContentDiffers, first = difference(t.want, rows); t.report.ContentDiffers > 0 {
+		t.findingf("%d rows differ: %s", t.report.ContentDiffers, first)
+	}
+	return nil
+}
+
+// rows reads a space from the grid.
+func (t *trial) rows(ctx context.Context, name string) (jsonRows, error) {
+	entries, err := gridSpace(ctx, t.g, name)
+	if err != nil {
+		return nil, err
+	}
+	return rowsOf(entries)
+}
+
+// digestStatus is the digest of a member's own replica of one partition.
+type digestStatus struct {
+	partitionStatus
+	Content string `json:"content"`
+	State   string `json:"state"`
+}
+
+// compareDigests asks every member for the digests of its own replicas until they
+// stand at the same change, and compares them.
+func (t *trial) compareDigests(ctx context.Context) error {
+	return poll(ctx, alignTime, "wait for equal positions", func(ctx context.Context) error {
+		if _, err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+			return err
+		}
+		all := make([]map[int]digestStatus, len(t.cluster.members))
+		for i, m := range t.cluster.members {
+			var ds []digestStatus
+			if err := m.ask(ctx, "digest", &ds); err != nil {
+				return fmt.Errorf("member %s: %w", m.name, err)
+			}
+			all[i] = map[int]digestStatus{}
+			for _, d := range ds {
+				all[i][d.Partition] = d
+			}
+		}
+		unequal := 0
+		for id, want := range all[0] {
+			for i := range all {
+				have := all[i][id]
+				if have.Seq != want.Seq || have.History != want.History {
+					return fmt.Errorf("partition %d moved on meanwhile", id)
+				}
+				if have.Content != want.Content {
+					unequal++
+					t.findingf("partition %d at change %d: digest %s on %s, %s on %s", id, want.Seq, want.Content, t.cluster.members[0].name, have.Content, t.cluster.members[i].name)
+				}
+			}
+		}
+		t.report.Partitions = len(all[0])
+		t.report.DigestsEqual = unequal == 0 && len(all[0]) > 0
+		return nil
+	})
+}
+
+// compareExport exports the data and compares it with the input.
+func (t *trial) compareExport(ctx context.Context) error {
+	n, err := t.exportDiffers(ctx)
+	t.report.ExportEqual = err == nil && n == 0
+	return err
+}
+
+func (t *trial) exportDiffers(ctx context.Context) (int, error) {
+	path := filepath.Join(t.folder, "export.jsonl.gz")
+	if _, err := t.command(ctx, "export", "export", dataSpace, path); err != nil {
+		return 0, err
+	}
+	have, err := readRows(path, t.key)
+	if err != nil {
+		return 0, err
+	}
+	n, first := difference(t.want, have)
+	if n > 0 {
+		t.findingf("the export differs in %d rows: %s", n, first)
+	}
+	return n, nil
+}
+
+// word is an entry that the trial writes.
+type word struct {
+	ID   string `grid:"id,key"`
+	Text string `grid:"text"`
+}
+
+const (
+	// ballastBytes and ballastWrites fill a group's log with more entries and
+	// more bytes than a leader keeps for those who are behind.
+	ballastBytes  = 32 << 10
+	ballastWrites = 4400
+	ballastKeys   = 16
+	// ballastTag keeps them in one partition, and so in one group.
+	ballastTag = "{ballast}"
+)
+
+// needSnapshot keeps a member away while one group's log is emptied behind a
+// snapshot, and looks whether it says that it has received one.
+func (t *trial) needSnapshot(ctx context.Context) error {
+	led, err := t.cluster.leaders(ctx)
+	if err != nil {
+		return err
+	}
+	group := int(t.g.Router().State().Table[space.PartitionOf([]byte(ballastTag), t.g.Partitions())])
+	away := t.cluster.members[0]
+	for _, m := range t.cluster.members {
+		if !slices.Contains(led[m.name], group) {
+			away = m
+		}
+	}
+	s, err := grid.OpenSpace[word](ctx, t.g, ballast)
+	if err != nil {
+		return err
+	}
+	away.kill()
+	text := strings.Repeat("ballast ", ballastBytes/8)
+	for i := range ballastWrites {
+		if _, err := s.Write(ctx, word{ID: fmt.Sprintf("%s%d", ballastTag, i%ballastKeys), Text: text + fmt.Sprint(i)}); err != nil {
+			return fmt.Errorf("write %d: %w", i, err)
+		}
+	}
+	t.sayf("%d writes of %d KiB later, member %s comes back", ballastWrites, ballastBytes>>10, away.name)
+	before, err := os.ReadFile(away.process().log)
+	if err != nil {
+		return err
+	}
+	if err := t.cluster.start(away, "--log-level", "debug"); err != nil {
+		return err
+	}
+	if _, err := t.dial(ctx, 1); err != nil {
+		return err
+	}
+	if _, err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+		return err
+	}
+	after, err := os.ReadFile(away.process().log)
+	if err != nil {
+		return err
+	}
+	t.report.SnapshotReceived = bytes.Contains(after[len(before):], []byte(snapshotLine))
+	if !t.report.SnapshotReceived {
+		t.findingf("the log of %s does not say %q", away.name, snapshotLine)
+	}
+	return t.compareDigests(ctx)
+}
+
+// snapshotLine is what a member logs, at level debug, when it goes on from a
+// leader's snapshot.
+const snapshotLine = "Installed remote snapshot"
+
+const (
+	feedWrites = 4000
+	feedPause  = time.Millisecond
+)
+
+// followThroughKill lets a WebSocket client follow a space through the kill of its
+// member. What it has seen is compared with the stores when they are read.
+func (t *trial) followThroughKill(ctx context.Context) error {
+	led, err := t.dial(ctx, 2)
+	if err != nil {
+		return err
+	}
+	s, err := grid.OpenSpace[word](ctx, t.g, feedSpace)
+	if err != nil {
+		return err
+	}
+	victim := t.cluster.busiest(led)
+	urls := []string{"ws://" + victim.flag("--http") + "/v1/ws"}
+	for _, m := range t.cluster.members {
+		if m != victim {
+			urls = append(urls, "ws://"+m.flag("--http")+"/v1/ws")
+		}
+	}
+	t.feed = follow(ctx, feedSpace, urls)
+	defer t.feed.close()
+	for i := range feedWrites {
+		if i == feedWrites/2 {
+			t.sayf("kill -9 %d: member %s, which the client listens to", victim.process().pid(), victim.name)
+			victim.kill()
+		}
+		if _, err := s.Write(ctx, word{ID: fmt.Sprintf("feed-%05d", i), Text: "x"}); err != nil {
+			return fmt.Errorf("write %d: %w", i, err)
+		}
+		sleep(ctx, feedPause)
+	}
+	err = poll(ctx, alignTime, "wait for the client to see everything", func(context.Context) error {
+		if n := t.feed.count(); n < feedWrites {
+			return fmt.Errorf("it has seen %d of %d; %v", n, feedWrites, t.feed.violations)
+		}
+		return nil
+	})
+	f := t.feed
+	f.close()
+	t.report.SocketEvents, t.report.SocketRepeated, t.report.SocketResets = f.events, f.repeated, f.resets
+	t.report.SocketViolations, t.report.SocketAwayMS = len(f.violations), f.away.Milliseconds()
+	for _, v := range f.violations {
+		t.findingf("WebSocket: %s", v)
+	}
+	if err != nil {
+		return err
+	}
+	if f.away > 30*time.Second || f.connects < 2 {
+		t.findingf("the client was away for %s, in %d connections", f.away, f.connects)
+	}
+	return t.cluster.start(victim)
+}
+
+// socketAgainstStores compares what the WebSocket client saw with the stores.
+func (t *trial) socketAgainstStores(ctx context.Context, partitions int) error {
+	t.report.SocketEqual = true
+	for _, m := range t.cluster.members {
+		rows, err := scanStore(ctx, m.storeDir(), feedSpace, partitions)
+		if err != nil {
+			return fmt.Errorf("store of %s: %w", m.name, err)
+		}
+		bad := len(rows) != len(t.feed.changes)
+		for key, r := range rows {
+			bad = bad || t.feed.changes[key] != uint64(r.version)
+		}
+		if bad {
+			t.report.SocketEqual = false
+			t.findingf("the client saw %d changes, the store of %s has %d rows, or others", len(t.feed.changes), m.name, len(rows))
+		}
+	}
+	return nil
+}
+
+const (
+	lastWriters = 8
+	lastWords   = 400 // acknowledged before everybody is killed
+)
+
+// killAll kills all members at the moment of an acknowledgement, starts them again
+// and looks for everything that was acknowledged.
+func (t *trial) killAll(ctx context.Context) error {
+	if _, err := t.dial(ctx, 1); err != nil {
+		return err
+	}
+	s, err := grid.OpenSpace[word](ctx, t.g, lastSpace)
+	if err != nil {
+		return err
+	}
+	writing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	acked, asked := jsonRows{}, jsonRows{}
+	var wg sync.WaitGroup
+	for w := range lastWriters {
+		wg.Go(func() {
+			for i := 0; writing.Err() == nil; i++ {
+				v := word{ID: fmt.Sprintf("last-%d-%05d", w, i), Text: fmt.Sprint("of writer ", w)}
+				text := fmt.Sprintf(`{"id":%q,"text":%q}`, v.ID, v.Text)
+				mu.Lock()
+				asked[v.ID] = text
+				mu.Unlock()
+				if _, err := s.Write(writing, v); err != nil {
+					return
+				}
+				mu.Lock()
+				acked[v.ID] = text
+				if len(acked) == lastWords {
+					t.cluster.killAll()
+					cancel()
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.cluster.awaitEnd()
+	t.report.AckedBeforeKill = len(acked)
+	t.sayf("%d acknowledged, then kill -9 to all of them; starting again", len(acked))
+	t.hangUp()
+	if err := t.cluster.startAll(); err != nil {
+		return err
+	}
+	if _, err := t.dial(ctx, 1); err != nil {
+		return err
+	}
+	rows, err := t.rows(ctx, lastSpace)
+	if err != nil {
+		return err
+	}
+	for id, text := range acked {
+		if rows[id] != text {
+			if t.report.LostAfterKillAll++; t.report.LostAfterKillAll == 1 {
+				t.findingf("%s was acknowledged and is %q", id, rows[id])
+			}
+		}
+	}
+	for id, text := range rows {
+		if asked[id] != text {
+			t.findingf("%s is %s, which nobody wrote", id, text)
+			t.report.LostAfterKillAll++
+		}
+	}
+	return nil
+}

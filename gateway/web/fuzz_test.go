@@ -1,0 +1,81 @@
+package web
+
+import (
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/spacegrid/spacegrid/internal/msgp"
+)
+
+// FuzzClientFrame: whatever a client sends is a message with all its members in
+// range, or a breach with a reason that fits into a close message.
+func FuzzClientFrame(f *testing.F) {
+	for _, seed := range []string{
+		`{"t":"hello","client":"x"}`, `{"t":"watch","id":1,"space":"a","template":{"b":1},"from":"now","credit":5,"batch_ms":20}`,
+		`{"t":"credit","id":1,"n":5}`, `{"t":"unwatch","id":4294967296}`, `{"t":"ping"}{}`, `[]`, `null`, `{"t":"watch","id":1,"space":"a","credit":-1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		frame, err := parseClientFrame(b)
+		if err != nil {
+			var breach *breach
+			if !errors.As(err, &breach) || breach.code != closeBadFrame || len(breach.reason) == 0 || len(breach.reason) > 123 {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if len(frame.Client) > maxClientName || frame.Credit < 0 || frame.T != "hello" && frame.T != "ping" && frame.ID == 0 {
+			t.Fatalf("%+v", frame)
+		}
+		if tmpl, err := encodeTemplate(frame.Template); err == nil && tmpl != nil && !msgp.IsCanonical(tmpl) {
+			t.Fatalf("template %x is not canonical", tmpl)
+		}
+	})
+}
+
+// FuzzBodies: bodies of queries, entries and changes are refused as problems of
+// the request or read as values that the grid takes.
+func FuzzBodies(f *testing.F) {
+	for _, seed := range []string{
+		`{"template":{"a":1},"limit":3,"allow_scan":true}`, `{"template":null}`, `{"a":{"$bytes":"AA=="}}`, `[{"a":1},{"b":[1,2]}]`,
+		`[{"op":"add","field":"a","value":1},{"op":"append","value":"x"},{"op":"set_range","offset":3,"value":{"$bytes":"AA=="}}]`,
+		strings.Repeat("[", 100), `{"a":1e999}`, "{\"a\":1}\n{\"b\":2}\n", `{"\ud800":1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		blame := func(err error) {
+			if p := problemOf(err); p.Status < 400 || p.Status >= 500 {
+				t.Fatalf("%v has status %d", err, p.Status)
+			}
+		}
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(string(b)))
+		if _, tmpl, err := parseMatch(r, 1); err != nil {
+			blame(err)
+		} else if _, err := msgp.AppendValue(nil, map[string]any(tmpl)); err != nil {
+			t.Fatalf("the template has no encoding: %v", err)
+		}
+		if ms, err := parseMutations(b); err != nil {
+			blame(err)
+		} else if len(ms) == 0 || len(ms) > maxMutations {
+			t.Fatalf("%d mutations", len(ms))
+		}
+		for _, contentType := range []string{typeJSON, typeLines} {
+			texts, _, err := splitEntries(contentType, b)
+			if err != nil {
+				blame(err)
+			}
+			for _, text := range texts {
+				value, err := parseFields(text)
+				if err != nil {
+					blame(err)
+				} else if !msgp.IsCanonical(value) {
+					t.Fatalf("%x is not canonical", value)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// ErrFailed is matched by what every operation returns after the disk failed
+// once: what it holds is unknown until the folder is opened again.
+var ErrFailed = errors.New("folder: the disk failed")
+
+// FailedError is the failure that ended a folder. It matches ErrFailed.
+type FailedError struct {
+	Name  string // what the folder holds
+	Dir   string
+	Cause error
+}
+
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("folder: %s failed: %s: %v (end the process, check the disk, start again)", e.Name, e.Dir, e.Cause)
+}
+
+// Unwrap gives access to the cause.
+func (e *FailedError) Unwrap() error { return e.Cause }
+
+// Is makes every FailedError match ErrFailed.
+func (e *FailedError) Is(target error) bool { return target == ErrFailed }
+
+// failure turns the first failure into one call of the owner and refuses
+// everything after it. It is also Pebble's logger, because that is where Pebble
+// reports what it cannot continue from.
+type failure struct {
+	name, dir string
+	log       *slog.Logger
+	onFatal   func(error)
+
+	first    atomic.Pointer[FailedError]
+	happened chan struct{} // closed once first is set
+}
+
+func newFailure(cfg *Config) *failure {
+	return &failure{name: cfg.Name, dir: cfg.Dir, log: cfg.Logger, onFatal: cfg.OnFatal, happened: make(chan struct{})}
+}
+
+// fail records cause if it is the first failure and tells the owner. Without one
+// it ends the process, by a panic on a goroutine of its own, because Pebble
+// recovers from one on some of its own.
+func (f *failure) fail(cause error) {
+	failed := &FailedError{Name: f.name, Dir: f.dir, Cause: cause}
+	if !f.first.CompareAndSwap(nil, failed) {
+		return
+	}
+	if f.onFatal == nil {
+		go func() { panic(failed) }()
+		select {}
+	}
+	close(f.happened)
+	f.onFatal(failed)
+}
+
+func (f *failure) err() error {
+	if failed := f.first.Load(); failed != nil {
+		return failed
+	}
+	return nil
+}
+
+// Infof implements pebble.Logger.
+func (f *failure) Infof(format string, args ...any) {
+	f.log.Debug(f.name + ": " + fmt.Sprintf(format, args...))
+}
+
+// Errorf implements pebble.Logger.
+func (f *failure) Errorf(format string, args ...any) {
+	f.log.Error(f.name + ": " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf implements pebble.Logger. Pebble calls it where it cannot go on, and
+// goes on if it returns: it might then remove files that the state on disk still
+// needs. So the goroutine stays here until the process, whose owner has been
+// told, is gone.
+func (f *failure) Fatalf(format string, args ...any) {
+	f.fail(fmt.Errorf(format, args...))
+	select {}
+}
+
+// events watches Pebble's background work. A flush or compaction that fails, on
+// a full disk among others, would be retried for ever; it ends the folder like
+// any other failed write.
+func (f *failure) events() *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { f.fail(fmt.Errorf("background work: %w", err)) },
+		DataCorruption:  func(info pebble.DataCorruptionInfo) { f.fail(errors.New(info.String())) },
+		DiskSlow: func(info pebble.DiskSlowInfo) {
+			f.log.Warn(f.name+": disk is slow", "path", info.Path, "operation", info.OpType.String(), "duration", info.Duration)
+		},
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			f.log.Warn(f.name+": writes wait for compaction", "reason", info.Reason)
+		},
+		WriteStallEnd: func() { f.log.Info(f.name + ": writes go on") },
+		LowDiskSpace: func(info pebble.LowDiskSpaceInfo) {
+			f.log.Warn(f.name+": disk is nearly full", "available_bytes", info.AvailBytes, "total_bytes", info.TotalBytes)
+		},
+	}
+}
