@@ -64,6 +64,23 @@ func TestRedisMissingOrBroken(t *testing.T) {
 	}
 }
 
+// A program given by its path from here is found, though it runs in a folder of
+// its own.
+func TestProcessByRelativePath(t *testing.T) {
+	t.Chdir("/bin")
+	p, err := startProcess("sh", "./sh", func(dir string) []string { return []string{"-c", "test $PWD = " + dir + " && echo there"} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	if p.err != nil || p.out.String() != "there\n" {
+		t.Errorf("%v, %q", p.err, p.out)
+	}
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A process that does not heed the request to end is killed.
 func TestProcessIsKilled(t *testing.T) {
 	p, err := startProcess("stubborn", "/bin/sh", func(string) []string {
