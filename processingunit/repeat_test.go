@@ -3,6 +3,7 @@ package processingunit_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -37,11 +38,11 @@ func TestRepeatDoesNotSeeItsOwnEffect(t *testing.T) {
 	}
 	call := cluster.Invocation{
 		Partition: p, Unit: "tickets", Handler: "sell", Key: []byte("1"), Body: body,
-		Session: 77, Sequence: 1, Acked: 1, Deadline: 1 << 60,
+		Session: 77, Sequence: 1, Acked: 1,
 	}
 	for _, x := range greetings {
 		if x.Partition == p {
-			call.History = x.History
+			call.History, call.Deadline = x.History, x.Clock.Add(time.Minute)
 		}
 	}
 	first, err := g.Node().Invoke(ctx, group, call)

@@ -38,14 +38,15 @@ func newSession(id space.SessionID) *session {
 	return s
 }
 
-// greet takes over what a leader said of the partition. Another history begins
-// another sequence: what was sent under the old one is refused by the new.
+// greet takes over what a leader said of the partition. What was sent under
+// another history is refused by the new one.
 func (s *session) greet(h space.History, clock space.Time, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.history != h {
+		// Numbers go on: none is given twice, whichever histories come and go.
 		s.mu.history = h
-		s.mu.next, s.mu.base, s.mu.settled = 1, 1, nil
+		s.mu.base, s.mu.settled = s.mu.next, nil
 	}
 	s.mu.clock, s.mu.at = clock, now
 }

@@ -12,8 +12,9 @@ const (
 	// maxExpirePerCommand bounds how many due entries one command removes beyond
 	// those it touches. The rest are invisible already and go with the next ones.
 	maxExpirePerCommand = 256
-	// maxReplyBytes bounds the entries of one reply: a take or read of many stops
-	// early rather than exceed it.
+	// maxReplyBytes bounds the entries of one reply, give or take one: a take or
+	// read of many stops early rather than exceed it, and an operation that finds
+	// it used up by those before it is refused. Replies are kept on every replica.
 	maxReplyBytes = 4 << 20
 )
 
@@ -52,7 +53,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	p.log.publish()
 	p.busy.Add(1)
 	p.prep.reply = reply.Append(p.prep.reply[:0])
-	p.prep.reset()
+	defer p.prep.reset() // it lets go of a large reply: not before that is copied
 	if c.Session != 0 {
 		return p.sessions.keep(c, reply.Code, p.prep.reply)
 	}
@@ -108,6 +109,9 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 }
 
 func (p *Partition) prepareOp(o *Op, i int) Code {
+	if p.prep.returned >= maxReplyBytes && o.returns() {
+		return CodeTooLarge
+	}
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
 		p.prep.results[i].Count = o.Limit
@@ -200,7 +204,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if len(found) == 0 {
 		return CodeNotFound
 	}
-	p.prep.results[i].Entries = found
+	p.prep.results[i].Entries = p.prep.list(found...)
 	if o.Code == OpReadMatch {
 		return OK
 	}
@@ -218,7 +222,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 // then those that this command has prepared to add.
 func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]Entry, Code) {
 	var found []Entry
-	size := 0
+	size := p.prep.returned
 	add := func(e Entry) bool {
 		found = append(found, e)
 		size += len(e.Key) + len(e.Value)

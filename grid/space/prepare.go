@@ -15,7 +15,9 @@ type prepared struct {
 	results []Result
 	made    []int  // for each operation the effect whose version it reports, or -1
 	values  []byte // backing of values that mutations computed
-	reply   []byte
+	// returned counts the bytes of the entries in results.
+	returned int
+	reply    []byte
 }
 
 // effect is one entry as the command leaves it.
@@ -130,7 +132,24 @@ func (pr *prepared) find(sp *entries, key []byte) *effect {
 	return nil
 }
 
-func (pr *prepared) list(e Entry) []Entry { return []Entry{e} }
+// list makes the entries of a result and counts their bytes.
+func (pr *prepared) list(es ...Entry) []Entry {
+	for i := range es {
+		pr.returned += len(es[i].Key) + len(es[i].Value)
+	}
+	return es
+}
+
+// returns reports whether an operation puts entries into the reply.
+func (o *Op) returns() bool {
+	switch o.Code {
+	case OpRead, OpTakeMatch, OpReadMatch, OpRespond:
+		return true
+	case OpWrite, OpTake, OpChange:
+		return o.Flags&FlagReturn != 0
+	}
+	return false
+}
 
 // settle fills in the versions and orders that the installed effects got. An
 // entry that the command itself has written has one version, also where an
@@ -170,7 +189,7 @@ const maxScratch = 1 << 20
 func (pr *prepared) reset() {
 	clear(pr.effects)
 	clear(pr.results)
-	pr.effects, pr.results, pr.made, pr.byKey = pr.effects[:0], pr.results[:0], pr.made[:0], nil
+	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
 	// Values of the last command may be referred to by nobody now: entries and
 	// changes were copied on install, replies when they were encoded.
 	pr.values = pr.values[:0]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Bounds of the table of kept answers of one partition. At a bound new commands
@@ -11,9 +12,14 @@ import (
 const (
 	maxSessions      = 16384    // sessions with answers kept
 	maxWindow        = 16384    // commands of one session between its oldest unsettled and its newest
-	maxAnswers       = 65536    // answers kept
+	maxAnswers       = 65536    // answers kept, and places held for those to come
 	maxAnswerBytes   = 64 << 20 // bytes of answers kept
 	answerChunkBytes = 8 << 10  // answers are cut from chunks of this size
+
+	// maxHorizon is how far ahead of the partition clock a deadline may lie: until
+	// then an answer may have to be kept. A client whose estimate of the clock is
+	// so far off asks for it again.
+	maxHorizon = time.Hour
 )
 
 // sessions is the table of kept answers: for every session the replies of its
@@ -23,6 +29,7 @@ const (
 type sessions struct {
 	byID    map[SessionID]*session
 	answers int
+	places  int // lengths of all windows
 	bytes   int
 	chunk   []byte // the rest of the chunk that answers are cut from
 }
@@ -58,16 +65,18 @@ func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
 			}
 		}
 	}
-	if c.Deadline <= now {
+	if c.Deadline <= now || c.Deadline > now.Add(maxHorizon) {
 		return nil, CodeLate
 	}
-	base := c.Acked
+	base, held, stay := c.Acked, uint64(0), uint64(0)
 	if s != nil {
-		base = max(base, s.base)
+		base, held = max(base, s.base), uint64(len(s.window))
+		stay = held - min(held, base-s.base) // after the command has settled others
 	} else if len(t.byID) >= maxSessions {
 		return nil, CodeBusy
 	}
-	if c.Sequence-base >= maxWindow || t.answers >= maxAnswers || t.bytes >= maxAnswerBytes {
+	wanted := c.Sequence - base + 1
+	if wanted > maxWindow || t.bytes >= maxAnswerBytes || uint64(t.places)-held+max(stay, wanted) > maxAnswers {
 		return nil, CodeBusy
 	}
 	return nil, OK
@@ -84,6 +93,7 @@ func (t *sessions) settle(c *Command) {
 		t.forget(&s.window[i])
 	}
 	s.window = s.window[n:]
+	t.places -= int(n)
 	s.base = c.Acked
 }
 
@@ -104,8 +114,12 @@ func (t *sessions) keep(c *Command, code Code, reply []byte) []byte {
 		t.byID[c.Session] = s
 	}
 	i := c.Sequence - s.base
+	if len(reply) == 0 {
+		panic("space: an answer without bytes would be taken for none")
+	}
 	for uint64(len(s.window)) <= i {
 		s.window = append(s.window, answer{})
+		t.places++
 	}
 	t.forget(&s.window[i])
 	kept := t.store(reply)
@@ -138,6 +152,7 @@ func (t *sessions) expire(now Time) {
 			for i := range s.window {
 				t.forget(&s.window[i])
 			}
+			t.places -= len(s.window)
 			delete(t.byID, id)
 			continue
 		}
@@ -149,6 +164,7 @@ func (t *sessions) expire(now Time) {
 			}
 			t.forget(&s.window[0])
 			s.window = s.window[1:]
+			t.places--
 			s.base++
 		}
 	}
@@ -192,6 +208,9 @@ func (d *decoder) sessions() sessions {
 				t.bytes += len(b)
 			}
 			s.window = append(s.window, a)
+			if t.places++; t.places > maxAnswers {
+				d.fail()
+			}
 		}
 		t.byID[id] = s
 	}
