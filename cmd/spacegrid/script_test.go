@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			addrs, err := freePorts(2 * portsPerMember)
+			addrs, err := freePorts(t.Context(), 2*portsPerMember)
 			if err != nil {
 				return err
 			}
