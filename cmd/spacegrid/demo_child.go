@@ -108,6 +108,28 @@ func (c *child) kill() {
 	<-c.ended
 }
 
+// output reads the process's standard output to its end and waits for it. It fails
+// if the process does.
+func (c *child) output(ctx context.Context) ([]string, error) {
+	var all []string
+	for {
+		select {
+		case line, more := <-c.lines:
+			if more {
+				all = append(all, line)
+				continue
+			}
+			<-c.ended
+			if c.err != nil {
+				return nil, fmt.Errorf("%s: %w: %s", c.name, c.err, c.tail())
+			}
+			return all, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // stop asks the process to end, insists after a while, and waits for it.
 func (c *child) stop() error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -50,6 +50,7 @@ type trialReport struct {
 	SocketViolations int     `json:"socket_violations"`
 	SocketAwayMS     int64   `json:"socket_away_ms"`
 	SocketEqual      bool    `json:"socket_equal"`
+	RedisMembers     int     `json:"redis_benchmark_members"`
 	SyncedBefore     bool    `json:"fsync_before_ack"`
 	AckedBeforeKill  int     `json:"acknowledged_before_kill_all"`
 	LostAfterKillAll int     `json:"lost_after_kill_all"`
@@ -155,6 +156,7 @@ func (t *trial) run(ctx context.Context) error {
 		{"export against the input", t.compareExport},
 		{"a member stays away until only a snapshot can help it", t.needSnapshot},
 		{"a WebSocket client loses its member", t.followThroughKill},
+		{"redis-benchmark against each member", t.redisTools},
 		{"system calls of one durable write", t.traceSync},
 		{"all members killed right after an acknowledgement", t.killAll},
 		{"cold start from the stores alone", t.firstColdStart},
@@ -204,23 +206,7 @@ func (t *trial) command(ctx context.Context, name string, args ...string) ([]str
 		return nil, err
 	}
 	t.cluster.all.add(c)
-	var lines []string
-	for {
-		select {
-		case line, more := <-c.lines:
-			if more {
-				lines = append(lines, line)
-				continue
-			}
-			<-c.ended
-			if c.err != nil {
-				return nil, fmt.Errorf("spacegrid %s: %w: %s", args[0], c.err, c.tail())
-			}
-			return lines, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	return c.output(ctx)
 }
 
 // importUnderFire imports the data and kills the busiest leader when half of it
