@@ -112,12 +112,12 @@ func TestCompare(t *testing.T) {
 				t.Fatalf("%d cells and %d ratios", len(r.Cells), len(r.Ratios))
 			}
 			for i, x := range r.Ratios {
-				if x.Name != want[i] || x.Target != "spacegrid" || x.Ratio <= 0 || x.AtLeast <= 0 {
+				if x.Name != want[i] || x.Target != "spacegrid" || x.AtLeast <= 0 || x.Ours != r.Cells[2*i].Result.PerSecond || x.Theirs != r.Cells[2*i+1].Result.PerSecond {
 					t.Errorf("ratio %d is %+v", i, x)
 				}
 			}
 			for _, c := range r.Cells {
-				if c.Result.Ops == 0 || c.Result.Failed+c.Result.Missed+c.Result.Unanswered > 0 || c.Runs != 1 {
+				if c.Result.Latency.Max == 0 || c.Result.Failed+c.Result.Missed+c.Result.Unanswered > 0 || c.Runs != 1 {
 					t.Errorf("%s at %s: %+v", c.Name, c.Target, c.Result)
 				}
 			}
@@ -181,7 +181,7 @@ func TestEmbedded(t *testing.T) {
 		t.Fatalf("%+v", r.Cells)
 	}
 	for _, c := range r.Cells {
-		if c.Result.Ops == 0 || c.Result.Failed+c.Result.Missed+c.Result.Unanswered > 0 {
+		if c.Result.Latency.Max == 0 || c.Result.Failed+c.Result.Missed+c.Result.Unanswered > 0 {
 			t.Errorf("%s: %+v", c.Name, c.Result)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -32,9 +33,17 @@ type process struct {
 	patience time.Duration
 }
 
-// startProcess starts a program in a new temporary folder. args makes its
-// arguments, given the folder. The caller stops it.
+// startProcess starts a program, found as a shell would find it here, in a new
+// temporary folder. args makes its arguments, given the folder. The caller stops
+// it.
 func startProcess(name, program string, args func(dir string) []string) (*process, error) {
+	path, err := exec.LookPath(program)
+	if err == nil {
+		path, err = filepath.Abs(path) // its folder is another one
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bench: start %s: %w", name, err)
+	}
 	dir, err := os.MkdirTemp("", "spacegrid-bench-"+name+"-")
 	if err != nil {
 		return nil, fmt.Errorf("bench: start %s: %w", name, err)
@@ -42,7 +51,7 @@ func startProcess(name, program string, args func(dir string) []string) (*proces
 	p := &process{name: name, dir: dir, out: &tail{}, done: make(chan struct{}), patience: stopTimeout}
 	// The process is ended by stop, politely first, where a context would kill it.
 	//nolint:gosec // which program is started is for those to say who measure it
-	p.cmd = exec.CommandContext(context.Background(), program, args(dir)...)
+	p.cmd = exec.CommandContext(context.Background(), path, args(dir)...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
 	// A child of it that keeps the output open must not hold up the end.
 	p.cmd.WaitDelay = time.Second

@@ -30,8 +30,7 @@ type Redis struct {
 // Close it after use.
 func StartRedis(ctx context.Context, program string) (*Redis, error) {
 	orDefault(&program, "redis-server")
-	path, err := exec.LookPath(program)
-	if err != nil {
+	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoRedis, err)
 	}
 	addrs, err := freePorts(ctx, 1)
@@ -42,7 +41,7 @@ func StartRedis(ctx context.Context, program string) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := startProcess("redis", path, func(dir string) []string {
+	p, err := startProcess("redis", program, func(dir string) []string {
 		return []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func TestRedisPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := report.Cells[0]
-	if c.Result.Ops == 0 || c.Result.Failed+c.Result.Missed+c.Result.Unanswered > 0 || c.Runs != 3 || c.Low > c.Result.PerSecond || c.High < c.Result.PerSecond {
+	if c.Result.Latency.Max == 0 || c.Result.Failed+c.Result.Missed+c.Result.Unanswered > 0 || c.Runs != 3 || c.Low > c.Result.PerSecond || c.High < c.Result.PerSecond {
 		t.Errorf("%+v", c)
 	}
 	for range 2 {
@@ -60,6 +60,23 @@ func TestRedisMissingOrBroken(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := StartRedis(t.Context(), "/bin/false"); err == nil || errors.Is(err, ErrNoRedis) {
+		t.Error(err)
+	}
+}
+
+// A program given by its path from here is found, though it runs in a folder of
+// its own.
+func TestProcessByRelativePath(t *testing.T) {
+	t.Chdir("/bin")
+	p, err := startProcess("sh", "./sh", func(dir string) []string { return []string{"-c", "test $PWD = " + dir + " && echo there"} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	if p.err != nil || p.out.String() != "there\n" {
+		t.Errorf("%v, %q", p.err, p.out)
+	}
+	if err := p.stop(); err != nil {
 		t.Error(err)
 	}
 }

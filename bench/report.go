@@ -113,8 +113,10 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, text := range r.settings() {
 		fmt.Fprintf(&b, "load     %s\n", text)
 	}
-	fmt.Fprintln(&b)
-	r.table(&b)
+	if len(r.Cells) > 0 {
+		fmt.Fprintln(&b)
+		r.table(&b)
+	}
 	if len(r.Ratios) > 0 {
 		fmt.Fprintln(&b)
 		r.ratios(&b)

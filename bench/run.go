@@ -97,7 +97,7 @@ func runPaced(ctx context.Context, w Workload, l Load, dial Dial, newPacer func(
 		}
 	}
 	r := &run{
-		w: w, l: l, pool: pool, newPacer: newPacer, begin: time.Now(), from: l.Warmup, to: l.Warmup + l.Duration,
+		w: w, l: l, pool: pool, newPacer: newPacer, from: l.Warmup, to: l.Warmup + l.Duration,
 		latencies: newRecorder(), slips: newRecorder(),
 	}
 	return r.measure(ctx, clients)
@@ -187,6 +187,7 @@ func (r *run) now() time.Duration { return time.Since(r.begin) }
 
 // measure runs the clients until everything is answered or the grace has ended.
 func (r *run) measure(ctx context.Context, clients []Client) (Result, error) {
+	r.begin = time.Now()
 	runCtx, cancel := context.WithTimeoutCause(ctx, r.to+r.l.Grace, errGrace)
 	defer cancel()
 	loop := r.closed
@@ -203,11 +204,12 @@ func (r *run) measure(ctx context.Context, clients []Client) (Result, error) {
 	return r.result(), nil
 }
 
-// closed asks again and again until the end.
+// closed asks again and again until the end, but once at least: a client that
+// does not get to it in time has waited too.
 func (r *run) closed(ctx context.Context, i int, c Client) error {
 	src := newSource(r.w, r.l.Seed, i, r.l.Pipeline, r.pool)
 	n := r.l.Pipeline
-	for start := r.now(); start < r.to; {
+	for start := min(r.now(), r.to-1); start < r.to; {
 		out, err := c.Do(ctx, src.next(n))
 		now := r.now()
 		if err != nil {

@@ -39,7 +39,7 @@ func (a *app) exportFile(ctx context.Context, name, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer g.Close()
+	defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
 	var out io.Writer = a.out
 	if path != "-" {
 		file, err := os.Create(path)

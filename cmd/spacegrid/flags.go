@@ -65,6 +65,6 @@ func (a *app) withGrid(ctx context.Context, fn func(context.Context, *grid.Grid)
 	if err != nil {
 		return err
 	}
-	defer g.Close()
+	defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
 	return fn(ctx, g)
 }

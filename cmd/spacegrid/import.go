@@ -76,7 +76,7 @@ func (a *app) importFile(ctx context.Context, name, path string, f importFlags) 
 	if err != nil {
 		return err
 	}
-	defer g.Close()
+	defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
 	def, err := importSpace(ctx, g, name, f)
 	if err != nil {
 		return err

@@ -191,7 +191,8 @@ func (a *app) logger(level string) (*slog.Logger, error) {
 
 // listen opens a listener and explains the usual failure.
 func listen(addr, door string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s door: %w (is another member running? choose other ports with --port-base)", door, err)
 	}

@@ -46,7 +46,7 @@ func (a *app) watchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer g.Close()
+			defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
 			ctx, cancel := context.WithCancel(c.Context())
 			defer cancel()
 			w, err := g.Watch(ctx, args[0], grid.WatchOptions{From: grid.Cursor(from), Now: !snapshot && from == "", Template: t})

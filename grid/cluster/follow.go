@@ -160,11 +160,15 @@ func (n *Node) Follow(ctx context.Context, req FollowRequest, send func(FollowIt
 		s.at[f.Partition] = &followPlace{h: h, id: f.Partition, at: f.After, now: f.Now}
 		groups[h] = struct{}{}
 	}
+	defer func() {
+		for h := range groups {
+			h.hub.leave(s)
+		}
+	}()
 	for h := range groups {
 		if !h.hub.join(s) {
 			return send(FollowItem{Kind: FollowMoved, Partition: req.From[0].Partition})
 		}
-		defer h.hub.leave(s)
 	}
 	s.touchAll()
 	err := s.run(ctx)

@@ -12,9 +12,10 @@ import (
 const (
 	// trimEvery is the least time between two trims of a group.
 	trimEvery = 250 * time.Millisecond
-	// DefaultRetention and DefaultRetentionBytes are for how long and how many of
-	// them on a member changes are kept, for subscribers and stores that were away.
-	DefaultRetention      = 10 * time.Minute
+	// DefaultRetention is for how long changes are kept for subscribers and stores
+	// that were away.
+	DefaultRetention = 10 * time.Minute
+	// DefaultRetentionBytes is how many bytes of such changes a member keeps.
 	DefaultRetentionBytes = 256 << 20
 	// retentionSteps is how exactly the age of changes is known.
 	retentionSteps = 60

@@ -278,7 +278,8 @@ func (n *Node) importFrom(ctx context.Context, from MemberID, p space.PartitionI
 	if err != nil {
 		return nil, fromWire(err)
 	}
-	defer stream.Close()
+	// What is left of the stream is of no interest.
+	defer func() { _ = stream.Close() }()
 	return n.cfg.Store.Import(ctx, &streamReader{ctx: ctx, stream: stream}, h)
 }
 

@@ -116,7 +116,10 @@ func (n *Node) listen() error {
 		alone := wire.NewNetwork()
 		listen, addr, n.dial = alone.Listen, aloneAddr, alone.Dialer("alone")
 	case listen == nil:
-		listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+		listen = func(addr string) (net.Listener, error) {
+			var lc net.ListenConfig
+			return lc.Listen(n.ctx, "tcp", addr)
+		}
 	}
 	if n.dial == nil {
 		var err error

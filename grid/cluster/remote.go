@@ -100,7 +100,8 @@ func (r *Remote) Follow(ctx context.Context, req FollowRequest, send func(Follow
 	if err != nil {
 		return fromWire(err)
 	}
-	defer s.Close()
+	// However it ends, there is nothing to be done about its other end.
+	defer func() { _ = s.Close() }()
 	for {
 		b, err := s.Recv(ctx)
 		if err != nil {

@@ -109,7 +109,7 @@ func (c GroupConfig) withDefaults() (GroupConfig, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.Logger = c.Logger.With("group", c.ID, "self", c.Self.String())
+	c.Logger = c.Logger.With("self", c.Self.String())
 	return c, nil
 }
 

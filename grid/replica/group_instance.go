@@ -122,7 +122,8 @@ func (in *instance) stop(grace time.Duration) error {
 	select {
 	case <-unused:
 	case <-timer.C:
-		in.trans.Close()
+		// It only ends waiting; its error has no reader.
+		_ = in.trans.Close()
 		<-unused
 	}
 	return in.raft.Shutdown().Error()

@@ -256,7 +256,10 @@ func (c *cut) Persist(sink raft.SnapshotSink) error {
 
 // persistFirst writes the present state as the snapshot that founds the group.
 func (m *machine) persistFirst(sink raft.SnapshotSink) error {
+	// Others may be looking at the state already, such as a store that is fed.
+	m.turn <- struct{}{}
 	image, err := m.sm.Image()
+	<-m.turn
 	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}

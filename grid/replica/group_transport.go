@@ -92,10 +92,3 @@ func (t *raftTransport) contact(id raft.ServerID) (contact, bool) {
 	c, ok := t.heard[id]
 	return c, ok
 }
-
-// forget drops what was heard of a replica that was removed.
-func (t *raftTransport) forget(id raft.ServerID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.heard, id)
-}

@@ -98,7 +98,7 @@ func DecodeChange(b []byte) (Change, []byte, error) {
 	d := decoder{b: b}
 	c := d.change()
 	if d.failed {
-		return Change{}, nil, &ErrCorrupt{What: "change"}
+		return Change{}, nil, &CorruptError{What: "change"}
 	}
 	return c, d.b, nil
 }

@@ -151,7 +151,7 @@ func DecodeDefinition(b []byte) (Definition, error) {
 	d := decoder{b: b}
 	v := d.definition()
 	if !d.done() {
-		return Definition{}, &ErrCorrupt{What: "definition of a space"}
+		return Definition{}, &CorruptError{What: "definition of a space"}
 	}
 	return v, nil
 }

@@ -118,13 +118,13 @@ func (c Code) Err() error {
 	return &Error{Code: c}
 }
 
-// ErrCorrupt is returned when bytes that this package wrote do not read back:
+// CorruptError is returned when bytes that this package wrote do not read back:
 // a damaged snapshot or log entry. Nothing of them has been applied.
-type ErrCorrupt struct {
+type CorruptError struct {
 	What string
 }
 
 // Error says what was damaged and what to do.
-func (e *ErrCorrupt) Error() string {
+func (e *CorruptError) Error() string {
 	return "space: damaged " + e.What + " (take this state from another replica)"
 }

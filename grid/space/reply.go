@@ -79,7 +79,7 @@ func DecodeEntry(b []byte) (Entry, []byte, error) {
 	d := decoder{b: b}
 	e := d.entry()
 	if d.failed {
-		return Entry{}, nil, &ErrCorrupt{What: "entry"}
+		return Entry{}, nil, &CorruptError{What: "entry"}
 	}
 	return e, d.b, nil
 }
@@ -123,7 +123,7 @@ func DecodeReply(b []byte) (Reply, error) {
 		}
 	}
 	if !d.done() {
-		return Reply{}, &ErrCorrupt{What: "reply"}
+		return Reply{}, &CorruptError{What: "reply"}
 	}
 	return r, nil
 }

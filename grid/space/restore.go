@@ -24,7 +24,7 @@ func Restore(r io.Reader) (*Partition, error) {
 			return nil, err
 		}
 		if kind < b.last || (b.p == nil) != (kind == sectionHeader) {
-			return nil, &ErrCorrupt{What: "export: sections out of order"}
+			return nil, &CorruptError{What: "export: sections out of order"}
 		}
 		// Spaces and their entries alternate.
 		if kind != sectionEntries {
@@ -46,14 +46,14 @@ func readSection(r io.Reader) (byte, []byte, error) {
 	}
 	n := binary.LittleEndian.Uint32(head[1:])
 	if n > maxSectionBytes {
-		return 0, nil, &ErrCorrupt{What: "export: section length"}
+		return 0, nil, &CorruptError{What: "export: section length"}
 	}
 	var content bytes.Buffer
 	if _, err := io.CopyN(&content, r, int64(n)); err != nil {
 		return 0, nil, fmt.Errorf("space: export ends early: %w", err)
 	}
 	if binary.LittleEndian.Uint32(head[5:]) != sectionSum(head[:5], content.Bytes()) {
-		return 0, nil, &ErrCorrupt{What: "export: checksum"}
+		return 0, nil, &CorruptError{What: "export: checksum"}
 	}
 	return head[0], content.Bytes(), nil
 }
@@ -75,7 +75,7 @@ func (b *restorer) section(kind byte, content []byte) error {
 	case sectionSpace:
 		def, next := d.definition(), d.uvarint()
 		if !d.done() || def.Validate() != nil || b.p.space(def.ID) != nil {
-			return &ErrCorrupt{What: "export: space"}
+			return &CorruptError{What: "export: space"}
 		}
 		b.sp = newEntries(def, b.p.seed)
 		b.sp.nextOrder = next
@@ -84,7 +84,7 @@ func (b *restorer) section(kind byte, content []byte) error {
 		for len(d.b) > 0 {
 			e := d.entry()
 			if d.failed || b.sp == nil || len(e.Key) == 0 || len(e.Key) > MaxKeyBytes || e.Order == 0 || e.Order >= b.sp.nextOrder {
-				return &ErrCorrupt{What: "export: entry"}
+				return &CorruptError{What: "export: entry"}
 			}
 			if err := b.sp.load(&e); err != nil {
 				return err
@@ -95,7 +95,7 @@ func (b *restorer) section(kind byte, content []byte) error {
 		for len(d.b) > 0 {
 			c := d.change()
 			if d.failed || c.Seq != b.next || c.Seq > b.p.seq {
-				return &ErrCorrupt{What: "export: change"}
+				return &CorruptError{What: "export: change"}
 			}
 			b.p.log.append(&c)
 			b.next++
@@ -105,7 +105,7 @@ func (b *restorer) section(kind byte, content []byte) error {
 	case sectionEnd:
 		return b.end(&d)
 	default:
-		return &ErrCorrupt{What: fmt.Sprintf("export: unknown section %d", kind)}
+		return &CorruptError{What: fmt.Sprintf("export: unknown section %d", kind)}
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (b *restorer) header(d *decoder) error {
 		p.sinks = append(p.sinks, s)
 	}
 	if !d.done() || p.floor > p.seq || p.clock < 0 {
-		return &ErrCorrupt{What: "export: header"}
+		return &CorruptError{What: "export: header"}
 	}
 	p.spaces.Store(&map[ID]*entries{})
 	p.log = newChangelog(p.floor)
@@ -143,7 +143,7 @@ func (b *restorer) header(d *decoder) error {
 
 func (b *restorer) end(d *decoder) error {
 	if n := d.uvarint(); !d.done() || n != b.entries || b.next != b.p.seq+1 {
-		return &ErrCorrupt{What: "export: not complete"}
+		return &CorruptError{What: "export: not complete"}
 	}
 	b.p.log.publish()
 	sd := decoder{b: b.answers}
@@ -151,7 +151,7 @@ func (b *restorer) end(d *decoder) error {
 		b.p.sessions = sd.sessions()
 	}
 	if !sd.done() {
-		return &ErrCorrupt{What: "export: kept answers"}
+		return &CorruptError{What: "export: kept answers"}
 	}
 	return nil
 }
@@ -159,10 +159,10 @@ func (b *restorer) end(d *decoder) error {
 // load adds an entry that a snapshot or a store holds.
 func (sp *entries) load(e *Entry) error {
 	if _, ok := sp.table.Get(e.Key); ok {
-		return &ErrCorrupt{What: "loaded state: a key occurs twice"}
+		return &CorruptError{What: "loaded state: a key occurs twice"}
 	}
 	if _, ok := sp.table.ByOrder(e.Order); ok {
-		return &ErrCorrupt{What: "loaded state: an order number occurs twice"}
+		return &CorruptError{What: "loaded state: an order number occurs twice"}
 	}
 	sp.put(e, arena.Record{}, false)
 	return nil
@@ -197,7 +197,7 @@ func (l *Loader) Define(def Definition) error {
 		return err
 	}
 	if def.ID == 0 || l.p.space(def.ID) != nil {
-		return &ErrCorrupt{What: fmt.Sprintf("loaded state: space %d is defined twice or has no number", def.ID)}
+		return &CorruptError{What: fmt.Sprintf("loaded state: space %d is defined twice or has no number", def.ID)}
 	}
 	l.p.setSpace(def.ID, newEntries(def.Clone(), l.p.seed))
 	return nil
@@ -207,10 +207,10 @@ func (l *Loader) Define(def Definition) error {
 func (l *Loader) Add(id ID, e Entry) error {
 	sp := l.p.space(id)
 	if sp == nil {
-		return &ErrCorrupt{What: fmt.Sprintf("loaded state: an entry of space %d, which is not defined", id)}
+		return &CorruptError{What: fmt.Sprintf("loaded state: an entry of space %d, which is not defined", id)}
 	}
 	if len(e.Key) == 0 || len(e.Key) > MaxKeyBytes || e.Order == 0 || e.Version == 0 || e.Version > l.p.seq {
-		return &ErrCorrupt{What: "loaded state: entry"}
+		return &CorruptError{What: "loaded state: entry"}
 	}
 	return sp.load(&e)
 }
