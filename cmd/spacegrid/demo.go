@@ -95,7 +95,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	lc, err := newLocalCluster(folder, f.members, []string{"demo", "member"}, nil, "--resp", "-", "--http", "-", "--durability", "disk")
+	lc, err := newLocalCluster(ctx, folder, f.members, []string{"demo", "member"}, nil, "--resp", "-", "--http", "-", "--durability", "disk")
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
@@ -328,7 +328,7 @@ func (d *demo) prove(ctx context.Context) error {
 	if err := d.cluster.awaitReady(ctx); err != nil {
 		return err
 	}
-	if _, err := d.cluster.awaitAligned(ctx, pumpTime); err != nil {
+	if err := d.cluster.awaitAligned(ctx, pumpTime); err != nil {
 		return err
 	}
 	var err error

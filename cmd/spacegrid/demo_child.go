@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +55,7 @@ func startProgram(name, log string, command ...string) (*child, error) {
 	}
 	defer out.Close() // the child has its own handle
 	c := &child{name: name, log: log, lines: make(chan string, 64), ended: make(chan struct{})}
+	//nolint:gosec,noctx // the program itself, or a tool that was looked up; it is ended by kill, stop or end
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Stderr = out
 	stdin, err := c.cmd.StdinPipe()
@@ -104,6 +106,28 @@ func (c *child) kill() {
 	// The one error there can be is that it has ended already.
 	_ = c.cmd.Process.Kill()
 	<-c.ended
+}
+
+// output reads the process's standard output to its end and waits for it. It fails
+// if the process does.
+func (c *child) output(ctx context.Context) ([]string, error) {
+	var all []string
+	for {
+		select {
+		case line, more := <-c.lines:
+			if more {
+				all = append(all, line)
+				continue
+			}
+			<-c.ended
+			if c.err != nil {
+				return nil, fmt.Errorf("%s: %w: %s", c.name, c.err, c.tail())
+			}
+			return all, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // stop asks the process to end, insists after a while, and waits for it.
@@ -187,7 +211,7 @@ const (
 )
 
 // freePorts returns loopback addresses that are free for TCP and UDP.
-func freePorts(n int) ([]string, error) {
+func freePorts(ctx context.Context, n int) ([]string, error) {
 	addrs := make([]string, 0, n)
 	seen := map[int]bool{}
 	for range portTries {
@@ -196,7 +220,7 @@ func freePorts(n int) ([]string, error) {
 		}
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if seen[port] || !portFree(addr) {
+		if seen[port] || !portFree(ctx, addr) {
 			continue
 		}
 		seen[port] = true
@@ -205,12 +229,13 @@ func freePorts(n int) ([]string, error) {
 	return nil, errors.New("no free ports on the loopback interface")
 }
 
-func portFree(addr string) bool {
-	l, err := net.Listen("tcp", addr)
+func portFree(ctx context.Context, addr string) bool {
+	var c net.ListenConfig
+	l, err := c.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return false
 	}
-	p, err := net.ListenPacket("udp", addr)
+	p, err := c.ListenPacket(ctx, "udp", addr)
 	if err == nil {
 		err = p.Close()
 	}

@@ -70,9 +70,9 @@ type localCluster struct {
 // newLocalCluster plans n members; none is started. Each runs the given
 // subcommand with extra flags after the usual ones; doors lists the flags of doors
 // that get an address each.
-func newLocalCluster(folder string, n int, subcommand []string, doors []string, extra ...string) (*localCluster, error) {
+func newLocalCluster(ctx context.Context, folder string, n int, subcommand []string, doors []string, extra ...string) (*localCluster, error) {
 	ports := 2 + len(doors)
-	addrs, err := freePorts(ports * n)
+	addrs, err := freePorts(ctx, ports*n)
 	if err != nil {
 		return nil, err
 	}
@@ -179,11 +179,14 @@ func (lc *localCluster) addrs() []string {
 	return all
 }
 
+// errEnded is there because a process may end well when it should not end at all.
+var errEnded = errors.New("it was to go on")
+
 // died returns an error if a member has ended that should be running.
 func (lc *localCluster) died() error {
 	for _, m := range lc.members {
 		if !m.process().running() {
-			return fmt.Errorf("member %s ended by itself (%v): %s", m.name, m.process().err, m.process().tail())
+			return fmt.Errorf("member %s ended by itself: %w: %s", m.name, errors.Join(errEnded, m.process().err), m.process().tail())
 		}
 	}
 	return nil
@@ -340,10 +343,9 @@ func (lc *localCluster) awaitPump(ctx context.Context, within time.Duration) (ba
 }
 
 // awaitAligned waits until every member's replica of every partition has the same
-// last change, and returns how many changes the grid has seen.
-func (lc *localCluster) awaitAligned(ctx context.Context, within time.Duration) (changes uint64, err error) {
-	err = poll(ctx, within, "wait for the replicas", func(ctx context.Context) error {
-		changes = 0
+// last change.
+func (lc *localCluster) awaitAligned(ctx context.Context, within time.Duration) error {
+	return poll(ctx, within, "wait for the replicas", func(ctx context.Context) error {
 		var first map[int]partitionStatus
 		for _, m := range lc.members {
 			var parts []partitionStatus
@@ -359,9 +361,6 @@ func (lc *localCluster) awaitAligned(ctx context.Context, within time.Duration) 
 			}
 			if first == nil {
 				first = own
-				for _, p := range parts {
-					changes += p.Seq
-				}
 			}
 			for id, p := range first {
 				if own[id] != p {
@@ -371,7 +370,6 @@ func (lc *localCluster) awaitAligned(ctx context.Context, within time.Duration) 
 		}
 		return nil
 	})
-	return changes, err
 }
 
 // busiest returns the member that leads the most groups.

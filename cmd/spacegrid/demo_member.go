@@ -34,13 +34,13 @@ func (a *app) demoMemberCommand() *cobra.Command {
 				_, _ = io.Copy(io.Discard, a.in)
 			}()
 			return a.runMember(ctx, &f, func(ctx context.Context, g *grid.Grid) error {
-				if err := boxOffice().Deploy(ctx, g); err != nil {
-					if ctx.Err() != nil {
-						return nil
-					}
-					return err
+				err := boxOffice().Deploy(ctx, g)
+				switch {
+				case err == nil:
+					_, err = fmt.Fprintln(a.out, deployedLine)
+				case ctx.Err() != nil:
+					err = nil // stopped before the cluster was there
 				}
-				_, err := fmt.Fprintln(a.out, deployedLine)
 				return err
 			})
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -28,6 +30,7 @@ const portsPerMember = 4
 //	exits CODE spacegrid ARGS…  runs a command line that ends with the status CODE
 //	ready [ADDR]                waits until a member answers at $PEER, or at ADDR
 //	disk FOLDER SIZE            mounts an empty file system in memory
+//	goredis                     uses $REDIS through go-redis
 //	until PATTERN spacegrid ARGS…
 //	                            repeats a command line until it writes PATTERN
 func TestScripts(t *testing.T) {
@@ -35,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			addrs, err := freePorts(2 * portsPerMember)
+			addrs, err := freePorts(t.Context(), 2*portsPerMember)
 			if err != nil {
 				return err
 			}
@@ -46,7 +49,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "disk": scriptDisk,
+			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "disk": scriptDisk, "goredis": scriptGoRedis,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "mounts" {
@@ -135,4 +138,46 @@ func scriptDisk(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(exec.Command("mount", "-t", "tmpfs", "-o", "size="+args[1], "tmpfs", dir).Run())
 	// A member that a failed script leaves behind still has files open.
 	ts.Defer(func() { ts.Check(exec.Command("umount", "-l", dir).Run()) })
+}
+
+// scriptGoRedis uses a member as applications do: single commands, a pipeline, a
+// transaction, and a key that is not there.
+func scriptGoRedis(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: goredis")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scriptPatience)
+	defer cancel()
+	c := redis.NewClient(&redis.Options{Addr: ts.Getenv("REDIS")})
+	defer c.Close()
+	ts.Check(c.Set(ctx, "go", "redis", time.Minute).Err())
+	if v, err := c.Get(ctx, "go").Result(); err != nil || v != "redis" {
+		ts.Fatalf("get: %q, %v", v, err)
+	}
+	if d, err := c.TTL(ctx, "go").Result(); err != nil || d <= 0 || d > time.Minute {
+		ts.Fatalf("ttl: %v, %v", d, err)
+	}
+	if err := c.Get(ctx, "absent").Err(); !errors.Is(err, redis.Nil) {
+		ts.Fatalf("get of nothing: %v", err)
+	}
+	const increments = 100
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for range increments {
+			p.Incr(ctx, "count")
+		}
+		return nil
+	})
+	ts.Check(err)
+	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSet(ctx, "{tx}a", "n", 1)
+		p.HIncrBy(ctx, "{tx}a", "n", 41)
+		return nil
+	})
+	ts.Check(err)
+	if n, err := c.Get(ctx, "count").Int(); err != nil || n != increments {
+		ts.Fatalf("count: %d, %v", n, err)
+	}
+	if n, err := c.HGet(ctx, "{tx}a", "n").Int(); err != nil || n != 42 {
+		ts.Fatalf("hget: %d, %v", n, err)
+	}
 }

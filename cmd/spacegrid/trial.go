@@ -1,21 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/spacegrid/spacegrid/grid"
-	"github.com/spacegrid/spacegrid/grid/space"
 )
 
 // Spaces that the trial makes: the data, what is written when everybody dies,
@@ -54,6 +50,7 @@ type trialReport struct {
 	SocketViolations int     `json:"socket_violations"`
 	SocketAwayMS     int64   `json:"socket_away_ms"`
 	SocketEqual      bool    `json:"socket_equal"`
+	RedisMembers     int     `json:"redis_benchmark_members"`
 	SyncedBefore     bool    `json:"fsync_before_ack"`
 	AckedBeforeKill  int     `json:"acknowledged_before_kill_all"`
 	LostAfterKillAll int     `json:"lost_after_kill_all"`
@@ -101,7 +98,7 @@ func (a *app) trial(ctx context.Context, data, key string, keep bool) (err error
 	if err != nil {
 		return err
 	}
-	lc, err := newLocalCluster(folder, trialMembers, []string{"serve"}, []string{"--resp", "--http"}, "--durability", "disk")
+	lc, err := newLocalCluster(ctx, folder, trialMembers, []string{"serve"}, []string{"--resp", "--http"}, "--durability", "disk")
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
@@ -142,9 +139,8 @@ type trial struct {
 	start   time.Time
 	report  trialReport
 
-	g        *grid.Grid // dialled anew after every restart of all
-	feed     *follower
-	expected map[string]jsonRows // what the spaces hold, before the next cold start
+	g    *grid.Grid // dialled anew after every restart of all
+	feed *follower
 }
 
 func (t *trial) run(ctx context.Context) error {
@@ -160,6 +156,7 @@ func (t *trial) run(ctx context.Context) error {
 		{"export against the input", t.compareExport},
 		{"a member stays away until only a snapshot can help it", t.needSnapshot},
 		{"a WebSocket client loses its member", t.followThroughKill},
+		{"redis-benchmark against each member", t.redisTools},
 		{"system calls of one durable write", t.traceSync},
 		{"all members killed right after an acknowledgement", t.killAll},
 		{"cold start from the stores alone", t.firstColdStart},
@@ -209,23 +206,7 @@ func (t *trial) command(ctx context.Context, name string, args ...string) ([]str
 		return nil, err
 	}
 	t.cluster.all.add(c)
-	var lines []string
-	for {
-		select {
-		case line, more := <-c.lines:
-			if more {
-				lines = append(lines, line)
-				continue
-			}
-			<-c.ended
-			if c.err != nil {
-				return nil, fmt.Errorf("spacegrid %s: %w: %s", args[0], c.err, c.tail())
-			}
-			return lines, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	return c.output(ctx)
 }
 
 // importUnderFire imports the data and kills the busiest leader when half of it
@@ -314,7 +295,7 @@ type digestStatus struct {
 // stand at the same change, and compares them.
 func (t *trial) compareDigests(ctx context.Context) error {
 	return poll(ctx, alignTime, "wait for equal positions", func(ctx context.Context) error {
-		if _, err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+		if err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
 			return err
 		}
 		all := make([]map[int]digestStatus, len(t.cluster.members))
@@ -368,223 +349,4 @@ func (t *trial) exportDiffers(ctx context.Context) (int, error) {
 		t.findingf("the export differs in %d rows: %s", n, first)
 	}
 	return n, nil
-}
-
-// word is an entry that the trial writes.
-type word struct {
-	ID   string `grid:"id,key"`
-	Text string `grid:"text"`
-}
-
-const (
-	// ballastBytes and ballastWrites fill a group's log with more entries and
-	// more bytes than a leader keeps for those who are behind.
-	ballastBytes  = 32 << 10
-	ballastWrites = 4400
-	ballastKeys   = 16
-	// ballastTag keeps them in one partition, and so in one group.
-	ballastTag = "{ballast}"
-)
-
-// needSnapshot keeps a member away while one group's log is emptied behind a
-// snapshot, and looks whether it says that it has received one.
-func (t *trial) needSnapshot(ctx context.Context) error {
-	led, err := t.cluster.leaders(ctx)
-	if err != nil {
-		return err
-	}
-	group := int(t.g.Router().State().Table[space.PartitionOf([]byte(ballastTag), t.g.Partitions())])
-	away := t.cluster.members[0]
-	for _, m := range t.cluster.members {
-		if !slices.Contains(led[m.name], group) {
-			away = m
-		}
-	}
-	s, err := grid.OpenSpace[word](ctx, t.g, ballast)
-	if err != nil {
-		return err
-	}
-	away.kill()
-	text := strings.Repeat("ballast ", ballastBytes/8)
-	for i := range ballastWrites {
-		if _, err := s.Write(ctx, word{ID: fmt.Sprintf("%s%d", ballastTag, i%ballastKeys), Text: text + fmt.Sprint(i)}); err != nil {
-			return fmt.Errorf("write %d: %w", i, err)
-		}
-	}
-	t.sayf("%d writes of %d KiB later, member %s comes back", ballastWrites, ballastBytes>>10, away.name)
-	before, err := os.ReadFile(away.process().log)
-	if err != nil {
-		return err
-	}
-	if err := t.cluster.start(away, "--log-level", "debug"); err != nil {
-		return err
-	}
-	if _, err := t.dial(ctx, 1); err != nil {
-		return err
-	}
-	if _, err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
-		return err
-	}
-	after, err := os.ReadFile(away.process().log)
-	if err != nil {
-		return err
-	}
-	t.report.SnapshotReceived = bytes.Contains(after[len(before):], []byte(snapshotLine))
-	if !t.report.SnapshotReceived {
-		t.findingf("the log of %s does not say %q", away.name, snapshotLine)
-	}
-	return t.compareDigests(ctx)
-}
-
-// snapshotLine is what a member logs, at level debug, when it goes on from a
-// leader's snapshot.
-const snapshotLine = "Installed remote snapshot"
-
-const (
-	feedWrites = 4000
-	feedPause  = time.Millisecond
-)
-
-// followThroughKill lets a WebSocket client follow a space through the kill of its
-// member. What it has seen is compared with the stores when they are read.
-func (t *trial) followThroughKill(ctx context.Context) error {
-	led, err := t.dial(ctx, 2)
-	if err != nil {
-		return err
-	}
-	s, err := grid.OpenSpace[word](ctx, t.g, feedSpace)
-	if err != nil {
-		return err
-	}
-	victim := t.cluster.busiest(led)
-	urls := []string{"ws://" + victim.flag("--http") + "/v1/ws"}
-	for _, m := range t.cluster.members {
-		if m != victim {
-			urls = append(urls, "ws://"+m.flag("--http")+"/v1/ws")
-		}
-	}
-	t.feed = follow(ctx, feedSpace, urls)
-	defer t.feed.close()
-	for i := range feedWrites {
-		if i == feedWrites/2 {
-			t.sayf("kill -9 %d: member %s, which the client listens to", victim.process().pid(), victim.name)
-			victim.kill()
-		}
-		if _, err := s.Write(ctx, word{ID: fmt.Sprintf("feed-%05d", i), Text: "x"}); err != nil {
-			return fmt.Errorf("write %d: %w", i, err)
-		}
-		sleep(ctx, feedPause)
-	}
-	err = poll(ctx, alignTime, "wait for the client to see everything", func(context.Context) error {
-		if n := t.feed.count(); n < feedWrites {
-			return fmt.Errorf("it has seen %d of %d; %v", n, feedWrites, t.feed.violations)
-		}
-		return nil
-	})
-	f := t.feed
-	f.close()
-	t.report.SocketEvents, t.report.SocketRepeated, t.report.SocketResets = f.events, f.repeated, f.resets
-	t.report.SocketViolations, t.report.SocketAwayMS = len(f.violations), f.away.Milliseconds()
-	for _, v := range f.violations {
-		t.findingf("WebSocket: %s", v)
-	}
-	if err != nil {
-		return err
-	}
-	if f.away > 30*time.Second || f.connects < 2 {
-		t.findingf("the client was away for %s, in %d connections", f.away, f.connects)
-	}
-	return t.cluster.start(victim)
-}
-
-// socketAgainstStores compares what the WebSocket client saw with the stores.
-func (t *trial) socketAgainstStores(ctx context.Context, partitions int) error {
-	t.report.SocketEqual = true
-	for _, m := range t.cluster.members {
-		rows, err := scanStore(ctx, m.storeDir(), feedSpace, partitions)
-		if err != nil {
-			return fmt.Errorf("store of %s: %w", m.name, err)
-		}
-		bad := len(rows) != len(t.feed.changes)
-		for key, r := range rows {
-			bad = bad || t.feed.changes[key] != uint64(r.version)
-		}
-		if bad {
-			t.report.SocketEqual = false
-			t.findingf("the client saw %d changes, the store of %s has %d rows, or others", len(t.feed.changes), m.name, len(rows))
-		}
-	}
-	return nil
-}
-
-const (
-	lastWriters = 8
-	lastWords   = 400 // acknowledged before everybody is killed
-)
-
-// killAll kills all members at the moment of an acknowledgement, starts them again
-// and looks for everything that was acknowledged.
-func (t *trial) killAll(ctx context.Context) error {
-	if _, err := t.dial(ctx, 1); err != nil {
-		return err
-	}
-	s, err := grid.OpenSpace[word](ctx, t.g, lastSpace)
-	if err != nil {
-		return err
-	}
-	writing, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var mu sync.Mutex
-	acked, asked := jsonRows{}, jsonRows{}
-	var wg sync.WaitGroup
-	for w := range lastWriters {
-		wg.Go(func() {
-			for i := 0; writing.Err() == nil; i++ {
-				v := word{ID: fmt.Sprintf("last-%d-%05d", w, i), Text: fmt.Sprint("of writer ", w)}
-				text := fmt.Sprintf(`{"id":%q,"text":%q}`, v.ID, v.Text)
-				mu.Lock()
-				asked[v.ID] = text
-				mu.Unlock()
-				if _, err := s.Write(writing, v); err != nil {
-					return
-				}
-				mu.Lock()
-				acked[v.ID] = text
-				if len(acked) == lastWords {
-					t.cluster.killAll()
-					cancel()
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	t.cluster.awaitEnd()
-	t.report.AckedBeforeKill = len(acked)
-	t.sayf("%d acknowledged, then kill -9 to all of them; starting again", len(acked))
-	t.hangUp()
-	if err := t.cluster.startAll(); err != nil {
-		return err
-	}
-	if _, err := t.dial(ctx, 1); err != nil {
-		return err
-	}
-	rows, err := t.rows(ctx, lastSpace)
-	if err != nil {
-		return err
-	}
-	for id, text := range acked {
-		if rows[id] != text {
-			if t.report.LostAfterKillAll++; t.report.LostAfterKillAll == 1 {
-				t.findingf("%s was acknowledged and is %q", id, rows[id])
-			}
-		}
-	}
-	for id, text := range rows {
-		if asked[id] != text {
-			t.findingf("%s is %s, which nobody wrote", id, text)
-			t.report.LostAfterKillAll++
-		}
-	}
-	return nil
 }

@@ -7,13 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -23,7 +20,7 @@ import (
 // them again, and counts what differs from before. afterStop is called while
 // nothing runs, if it is not nil.
 func (t *trial) coldStart(ctx context.Context, afterStop func() error) (differences int, definitionsEqual bool, err error) {
-	if _, err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+	if err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
 		return 0, false, err
 	}
 	if _, err := t.cluster.awaitPump(ctx, alignTime); err != nil {
@@ -102,8 +99,7 @@ func (t *trial) definitions(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := json.Marshal(defs)
-	return string(b), err
+	return fmt.Sprintf("%+v", defs), nil
 }
 
 // everything reads the spaces of the trial from the grid.
@@ -211,11 +207,9 @@ func (t *trial) change(ctx context.Context, round int) error {
 		return err
 	}
 	for i := range b.Len() {
-		r, err := b.Result(i)
-		if err != nil {
+		if _, err := b.Result(i); err != nil {
 			return fmt.Errorf("change %d of round %d: %w", i, round+1, err)
 		}
-		_ = r
 	}
 	rows, err := gridSpace(ctx, t.g, dataSpace)
 	if err != nil {
@@ -229,92 +223,4 @@ func (t *trial) change(ctx context.Context, round int) error {
 		}
 	}
 	return nil
-}
-
-const (
-	// straceSettle is how long strace gets to attach and, in the end, to write.
-	straceSettle = 1500 * time.Millisecond
-	marker       = "marked-write-for-the-trace"
-)
-
-// traceSync watches the system calls of all members during one write, and looks
-// whether they synced before the answer left.
-func (t *trial) traceSync(ctx context.Context) error {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		return fmt.Errorf("%w (install strace: the trial looks at system calls)", err)
-	}
-	if _, err := t.dial(ctx, 1); err != nil {
-		return err
-	}
-	s, err := grid.OpenSpace[word](ctx, t.g, markedSpace)
-	if err != nil {
-		return err
-	}
-	// The client learns who leads, so that the marked write goes there at once.
-	if _, err := s.Write(ctx, word{ID: marker, Text: "first"}); err != nil {
-		return err
-	}
-	if _, err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
-		return err
-	}
-	led, err := t.cluster.leaders(ctx)
-	if err != nil {
-		return err
-	}
-	group := int(t.g.Router().State().Table[space.PartitionOf([]byte(marker), t.g.Partitions())])
-	tracers := map[string]*child{}
-	for _, m := range t.cluster.members {
-		c, err := startProgram("strace", filepath.Join(t.folder, m.name+".strace.log"), strace, "-f", "-ttt", "-yy", "-s", "2048",
-			"-e", "trace=read,recvfrom,recvmsg,write,writev,pwrite64,pwritev,sendto,sendmsg,fsync,fdatasync",
-			"-o", m.traceFile(t.folder), "-p", strconv.Itoa(m.process().pid()))
-		if err != nil {
-			return err
-		}
-		tracers[m.name] = t.cluster.all.add(c)
-	}
-	sleep(ctx, straceSettle)
-	_, failed := s.Write(ctx, word{ID: marker, Text: "second"})
-	sleep(ctx, straceSettle)
-	for _, c := range tracers {
-		if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
-			return fmt.Errorf("strace: %w: %s", err, c.tail())
-		}
-		<-c.ended
-	}
-	if failed != nil {
-		return failed
-	}
-	var leader []systemCall
-	var followers [][]systemCall
-	for _, m := range t.cluster.members {
-		calls, err := t.traceOf(m)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(led[m.name], group) {
-			leader = calls
-		} else {
-			followers = append(followers, calls)
-		}
-	}
-	if err := syncedBeforeAnswer(leader, followers, "/raft/", marker); err != nil {
-		t.findingf("%v", err)
-		return nil
-	}
-	t.report.SyncedBefore = true
-	return nil
-}
-
-func (m *localMember) traceFile(folder string) string {
-	return filepath.Join(folder, m.name+".trace")
-}
-
-func (t *trial) traceOf(m *localMember) ([]systemCall, error) {
-	f, err := os.Open(m.traceFile(t.folder))
-	if err != nil {
-		return nil, err
-	}
-	calls, err := parseTrace(f)
-	return calls, errors.Join(err, f.Close())
 }

@@ -84,8 +84,7 @@ func (f *follower) run(ctx context.Context) {
 			f.lostAt = time.Now()
 		}
 		f.mu.Unlock()
-		var bad *protocolError
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*protocolError](err); ok {
 			f.violatef("%v", bad)
 			return
 		}

@@ -24,7 +24,7 @@ type systemCall struct {
 
 var (
 	callLine    = regexp.MustCompile(`^(\d+) +(\d+\.\d+) (\w+)\((.*)$`)
-	resumedLine = regexp.MustCompile(`^(\d+) +(\d+\.\d+) <\.\.\. (\w+) resumed>(.*)$`)
+	resumedLine = regexp.MustCompile(`^(\d+) +(\d+\.\d+) <\.{3} (\w+) resumed>(.*)$`)
 	callFile    = regexp.MustCompile(`^\d+<(.*?)>[,)\s]`)
 )
 

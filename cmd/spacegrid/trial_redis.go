@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	redisBenchmark = "redis-benchmark"
+	redisRequests  = "2000" // of each kind
+)
+
+// redisTools runs redis-benchmark against every member, where it is installed. It
+// must end well and complain about nothing.
+func (t *trial) redisTools(ctx context.Context) error {
+	tool, err := exec.LookPath(redisBenchmark)
+	if err != nil {
+		t.sayf("%s is not installed: left out", redisBenchmark)
+		return nil
+	}
+	if _, err := t.dial(ctx, 1); err != nil {
+		return err
+	}
+	for _, m := range t.cluster.members {
+		host, port, err := net.SplitHostPort(m.flag("--resp"))
+		if err != nil {
+			return err
+		}
+		log := filepath.Join(t.folder, m.name+"."+redisBenchmark+".log")
+		c, err := startProgram(redisBenchmark, log, tool, "-h", host, "-p", port, "-n", redisRequests, "-q", "-t", "ping,set,get,incr,hset,mset")
+		if err != nil {
+			return err
+		}
+		t.cluster.all.add(c)
+		lines, err := c.output(ctx)
+		if err != nil {
+			return err
+		}
+		said, err := os.ReadFile(log)
+		if err != nil {
+			return err
+		}
+		for _, line := range append(lines, strings.Split(string(said), "\n")...) {
+			if low := strings.ToLower(line); strings.Contains(low, "warning") || strings.Contains(low, "error") {
+				return fmt.Errorf("%s against %s: %s", redisBenchmark, m.name, line)
+			}
+		}
+		t.report.RedisMembers++
+	}
+	return nil
+}
