@@ -60,5 +60,11 @@ func (r *demoReport) summary() *table {
 	t.add("unasked", r.Phantom, "seats that belong to a buyer who was told otherwise")
 	t.add("not in the store", r.PumpBacklog, "changes still on their way when everything was quiet")
 	t.add("stores", fmt.Sprintf("%d read", r.StoresRead), fmt.Sprintf("from disk after all members had stopped; %d rows differ from the grid", r.StoreDifferences))
+	verdict := "every promise was kept"
+	if !r.OK {
+		verdict = "a promise was broken"
+	}
+	t.add("", "", "")
+	t.add("verdict", verdict, fmt.Sprintf("seed %d, %.1f s", r.Seed, r.Seconds))
 	return t
 }
