@@ -1,6 +1,7 @@
 package processingunit_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestRepeatDoesNotSeeItsOwnEffect(t *testing.T) {
 	}
 	call.Repeat = true
 	again, err := g.Node().Invoke(ctx, group, call)
-	if err != nil || string(again) != string(first) {
+	if err != nil || !bytes.Equal(again, first) {
 		t.Fatalf("first %x, then %x, %v", first, again, err)
 	}
 	// Another call is refused, by the log when it is a repeat, at once when not.

@@ -40,7 +40,7 @@ func (a *app) exportFile(ctx context.Context, name, path string) (err error) {
 		return err
 	}
 	defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
-	var out io.Writer = a.out
+	out := a.out
 	if path != "-" {
 		file, err := os.Create(path)
 		if err != nil {

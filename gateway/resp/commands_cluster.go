@@ -1,7 +1,7 @@
 package resp
 
 import (
-	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -39,8 +39,8 @@ func (h *Commands) mode() string {
 
 // nodeID returns the 40 hexadecimal digits that stand for a member's name.
 func nodeID(member string) string {
-	sum := sha1.Sum([]byte(member))
-	return hex.EncodeToString(sum[:])
+	sum := sha256.Sum256([]byte(member))
+	return hex.EncodeToString(sum[:20])
 }
 
 // holder is a member as clients of a cluster see it.

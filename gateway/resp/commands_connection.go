@@ -59,15 +59,15 @@ func ping(d *dialog, c Command) {
 }
 
 const (
-	textNoPassword = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
-	textWrongPass  = "WRONGPASS invalid username-password pair or user is disabled."
+	textAuthUnset = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+	textWrongPass = "WRONGPASS invalid username-password pair or user is disabled."
 )
 
 func auth(d *dialog, c Command) {
 	switch len(c.Args) {
 	case 2:
 		if d.commands.config.Authenticate == nil {
-			d.error(textNoPassword)
+			d.error(textAuthUnset)
 			return
 		}
 		d.authenticate(DefaultUser, string(c.Args[1]), d.out.OK)

@@ -53,7 +53,6 @@ type pending struct {
 	at    int // place of its first operation
 	n     int // number of its operations
 	c     Command
-	arg   int64
 	text  string
 }
 
@@ -359,7 +358,7 @@ func (s *slotSet) add(slot uint16) {
 func (s *slotSet) any() bool { return len(s.slots) > 0 }
 
 func (s *slotSet) has(slot uint16) bool {
-	return s.bits != nil && s.bits[slot/64]>>(slot%64)&1 == 1
+	return int(slot/64) < len(s.bits) && s.bits[slot/64]>>(slot%64)&1 == 1
 }
 
 func (s *slotSet) clear() {

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 
@@ -163,7 +164,7 @@ func (d *dialog) rename(c Command, onlyNew bool) {
 		case !ok:
 			d.error("ERR no such key")
 			return
-		case string(from) == string(to):
+		case bytes.Equal(from, to):
 			d.renamed(onlyNew, false)
 			return
 		}
@@ -250,7 +251,7 @@ func copyKey(d *dialog, c Command) {
 			return
 		}
 	}
-	if db == d.session.DB() && string(c.Args[1]) == string(c.Args[2]) {
+	if db == d.session.DB() && bytes.Equal(c.Args[1], c.Args[2]) {
 		d.error("ERR source and destination objects are the same")
 		return
 	}

@@ -179,7 +179,7 @@ func (s stream) hash() []string {
 	return []string{"HSCAN", s.key(), "0", "MATCH", s.of("*", "f[12]", "x")}
 }
 
-var number = regexp.MustCompile(`^-?[0-9]+$`)
+var number = regexp.MustCompile(`^-?\d+$`)
 
 // comparableReply brings a reply into the form in which the two servers have to agree.
 // What may differ:

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -217,12 +218,8 @@ func (h *Commands) allSettings() map[string]string {
 	all := harmless()
 	h.setting.mu.Lock()
 	defer h.setting.mu.Unlock()
-	for name, value := range h.setting.set {
-		all[name] = value
-	}
-	for name, value := range h.facts() {
-		all[name] = value
-	}
+	maps.Copy(all, h.setting.set)
+	maps.Copy(all, h.facts())
 	return all
 }
 

@@ -1,10 +1,10 @@
 package resp
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
-	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
@@ -50,7 +50,6 @@ type watched struct {
 
 // transaction is what is known of an EXEC under way.
 type transaction struct {
-	batch *grid.Batch
 	count int           // operations staged so far
 	skip  map[int]error // operations that are certain to fail, and how
 	index map[int]int   // place in the batch → operation
@@ -116,7 +115,7 @@ func watch(d *dialog, c Command) {
 		}
 	}
 	for _, key := range c.Args[1:] {
-		if slices.ContainsFunc(d.watched, func(w watched) bool { return w.db == db && string(w.key) == string(key) }) {
+		if slices.ContainsFunc(d.watched, func(w watched) bool { return w.db == db && bytes.Equal(w.key, key) }) {
 			continue
 		}
 		e, ok, err := d.lookup(key)
@@ -284,7 +283,7 @@ func (d *dialog) versions(commands []Command, db int) ([]watched, error) {
 		}
 		spec, _ := d.commands.table.Resolve(c)
 		for _, key := range spec.AppendKeys(nil, c) {
-			if slices.ContainsFunc(guards, func(w watched) bool { return w.db == db && string(w.key) == string(key) }) {
+			if slices.ContainsFunc(guards, func(w watched) bool { return w.db == db && bytes.Equal(w.key, key) }) {
 				continue
 			}
 			guards = append(guards, watched{db: db, key: key})

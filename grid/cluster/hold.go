@@ -39,7 +39,9 @@ func (n *Node) hold() {
 		wait := holdEvery
 		if err := n.outlived(); err != nil {
 			n.log.Error("this member must not go on", "err", err)
-			go n.Close() // it waits for this goroutine
+			// Close waits for this goroutine. What it returns the owner gets too, from
+			// its own call.
+			go func() { _ = n.Close() }()
 			return
 		}
 		if err := n.holdOnce(); err != nil {

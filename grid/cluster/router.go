@@ -136,19 +136,19 @@ func eachGroup[T any](r *Router, items []T, partition func(T) space.PartitionID,
 		groups[g] = append(groups[g], it)
 	}
 	var wg sync.WaitGroup
-	last := -1
-	for g := range groups {
-		if len(groups[g]) == 0 {
-			continue
+	var first GroupID // this goroutine's own
+	var firstOf []T
+	for g, of := range groups {
+		switch {
+		case len(of) == 0:
+		case firstOf == nil:
+			first, firstOf = GroupID(g), of
+		default:
+			wg.Go(func() { fn(GroupID(g), of) })
 		}
-		if last >= 0 {
-			g := last
-			wg.Go(func() { fn(GroupID(g), groups[g]) })
-		}
-		last = g
 	}
-	if last >= 0 {
-		fn(GroupID(last), groups[last])
+	if firstOf != nil {
+		fn(first, firstOf)
 	}
 	wg.Wait()
 }
@@ -350,8 +350,7 @@ func (t *turn) again(err error) bool {
 	t.reason = err
 	t.tried++
 	next := MemberID("")
-	var notLeader *NotLeaderError
-	if errors.As(err, &notLeader) {
+	if notLeader, ok := errors.AsType[*NotLeaderError](err); ok {
 		next = notLeader.Leader
 	} else if errors.Is(err, ErrOverloaded) {
 		next = t.member

@@ -168,18 +168,17 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 // fails raft would take the one before, whose log need not be there any more; so
 // the first failure stands.
 func (m *machine) whileStarting(start func() error) error {
-	set := func(starting bool) (unreadable error) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		unreadable, m.mu.starting, m.mu.unreadable = m.mu.unreadable, starting, nil
-		return unreadable
-	}
-	set(true)
+	m.mu.Lock()
+	m.mu.starting, m.mu.unreadable = true, nil
+	m.mu.Unlock()
 	err := start()
-	if unreadable := set(false); err != nil {
-		return errors.Join(err, unreadable)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		err = errors.Join(err, m.mu.unreadable)
 	}
-	return nil
+	m.mu.starting, m.mu.unreadable = false, nil
+	return err
 }
 
 // Restore replaces the state by a snapshot's.

@@ -22,7 +22,6 @@ type registers struct {
 	digest  uint64 // of all commands in order, so that it tells any two histories apart
 	index   uint64
 	entries int // since the start, which a snapshot does not carry
-	applied int // commands, likewise
 	// saw is told the digest after every entry; nil ignores.
 	saw func(index, digest uint64)
 	// unreadable is what Restore returns, if set.
@@ -55,7 +54,6 @@ func (r *registers) Apply(index uint64, commands [][]byte) [][]byte {
 		h.Write(binary.BigEndian.AppendUint64(nil, r.digest))
 		h.Write(c)
 		r.digest = h.Sum64()
-		r.applied++
 	}
 	r.note()
 	return replies
@@ -74,11 +72,11 @@ func (r *registers) state() (index, digest uint64) {
 	return r.index, r.digest
 }
 
-// carried returns how many entries and commands were applied since the start.
-func (r *registers) carried() (entries, commands int) {
+// carried returns how many entries were applied since the start.
+func (r *registers) carried() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.entries, r.applied
+	return r.entries
 }
 
 type registersImage []byte

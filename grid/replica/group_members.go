@@ -65,7 +65,7 @@ func (g *Group) change(ctx context.Context, id ServerID, start func(*raft.Raft) 
 		return err
 	}
 	in := g.current.Load()
-	err, answered := g.await(ctx, in, start)
+	answered, err := g.await(ctx, in, start)
 	if answered {
 		return in.outcome(err)
 	}
@@ -78,7 +78,7 @@ func (g *Group) change(ctx context.Context, id ServerID, start func(*raft.Raft) 
 // up within Timing.Election; this replica then leads on.
 func (g *Group) Transfer(ctx context.Context, to ServerID) error {
 	in := g.current.Load()
-	err, answered := g.await(ctx, in, func(r *raft.Raft) raft.Future {
+	answered, err := g.await(ctx, in, func(r *raft.Raft) raft.Future {
 		return r.LeadershipTransferToServer(to.raftID(), to.raftAddress())
 	})
 	switch {
@@ -93,7 +93,7 @@ func (g *Group) Transfer(ctx context.Context, to ServerID) error {
 // Snapshot takes a snapshot of the state machine and truncates the log behind
 // it, on this replica alone. It does nothing if nothing has been applied.
 func (g *Group) Snapshot(ctx context.Context) error {
-	err, answered := g.await(ctx, g.current.Load(), func(r *raft.Raft) raft.Future { return r.Snapshot() })
+	answered, err := g.await(ctx, g.current.Load(), func(r *raft.Raft) raft.Future { return r.Snapshot() })
 	switch {
 	case !answered:
 		return err
@@ -103,11 +103,11 @@ func (g *Group) Snapshot(ctx context.Context) error {
 	return fmt.Errorf("replica: snapshot: %w", err)
 }
 
-// await starts something that raft answers to and waits for the answer. It
-// returns raft's error, or, if there was no answer, what to return.
-func (g *Group) await(ctx context.Context, in *instance, start func(*raft.Raft) raft.Future) (err error, answered bool) {
+// await starts something that raft answers to and waits for the answer. The
+// error is raft's, or, if there was no answer, what to return.
+func (g *Group) await(ctx context.Context, in *instance, start func(*raft.Raft) raft.Future) (answered bool, err error) {
 	if !in.begin() {
-		return g.gone(), false
+		return false, g.gone()
 	}
 	answer := make(chan error, 1)
 	go func() { // instance.stop waits for it
@@ -116,9 +116,9 @@ func (g *Group) await(ctx context.Context, in *instance, start func(*raft.Raft) 
 	}()
 	select {
 	case err := <-answer:
-		return err, true
+		return true, err
 	case <-ctx.Done():
-		return indeterminate(ctx.Err()), false
+		return false, indeterminate(ctx.Err())
 	}
 }
 

@@ -24,7 +24,7 @@ func TestCommandsThatWaitShareAnEntry(t *testing.T) {
 				c.net.Delay(a.name, b.name, 5*time.Millisecond)
 			}
 		}
-		entriesBefore, _ := leader.sm.carried()
+		entriesBefore := leader.sm.carried()
 		began := time.Now()
 		if _, err := leader.group.Propose(t.Context(), []byte("lone=1")); err != nil {
 			t.Fatal(err)
@@ -44,19 +44,19 @@ func TestCommandsThatWaitShareAnEntry(t *testing.T) {
 			})
 		}
 		all.Wait()
-		entries, _ := leader.sm.carried()
+		entries := leader.sm.carried()
 		// The first goes alone, the others by 512.
 		if entries -= entriesBefore; entries < 2+commands/512 || entries > 4+commands/512 {
 			t.Errorf("%d commands in %d entries", commands, entries)
 		}
 		big := strings.Repeat("v", 100<<10)
-		entriesBefore, _ = leader.sm.carried()
+		entriesBefore = leader.sm.carried()
 		all.Add(9)
 		for i := range 9 {
 			leader.group.Submit(fmt.Appendf(nil, "k%d=%s", i, big), func([]byte, error) { all.Done() })
 		}
 		all.Wait()
-		entries, _ = leader.sm.carried()
+		entries = leader.sm.carried()
 		if entries -= entriesBefore; entries < 5 || entries > 6 {
 			t.Errorf("9 commands of 100 KiB in %d entries; two fit into one", entries)
 		}

@@ -418,7 +418,7 @@ func TestLinkEvents(t *testing.T) {
 			t.Errorf("dead member: %v", err)
 		}
 		b.stop()
-		b = newHost(t, n, "b", nil)
+		newHost(t, n, "b", nil)
 		time.Sleep(time.Second)
 		if err := reach(); err != nil {
 			t.Errorf("restarted: %v", err)
