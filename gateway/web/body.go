@@ -98,7 +98,6 @@ func writeBody(w http.ResponseWriter, status int, contentType string, b []byte) 
 		h.Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
-	//nolint:gosec // the content type is stated, and nosniff is set for every answer
 	if _, err := w.Write(b); err != nil {
 		return errAnswered // the client has gone
 	}

@@ -24,11 +24,16 @@ var _ View = handlerView{}
 func (v handlerView) Partitions() int { return len(v.h.n.control.State().Table) }
 
 func (v handlerView) Definition(name string) *space.Definition {
-	def, ok := v.h.n.control.State().Space(name)
-	if !ok {
-		return nil
+	if def, ok := v.h.n.control.State().Space(name); ok {
+		return def
 	}
-	return def
+	// The partition may know a space that this member has not heard of yet.
+	for _, def := range v.p.Definitions() {
+		if def.Name == name {
+			return &def
+		}
+	}
+	return nil
 }
 
 func (v handlerView) Get(id space.ID, key []byte) (space.Entry, space.Code) {

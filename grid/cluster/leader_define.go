@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -82,10 +83,12 @@ func definitionBytes(d *space.Definition) []byte { return space.DefineCommand(d)
 
 // acquaint makes a space known to a partition before a command that names it is
 // proposed. It does nothing if the partition knows it, and returns when it is
-// plain that there is no such space.
-func (h *held) acquaint(ctx context.Context, l *leadership, p *carried, id space.ID) {
+// plain that there is no such space. If this member has not heard of the space
+// yet, though somebody has, it fails with ErrUnavailable: the request may be
+// repeated.
+func (h *held) acquaint(ctx context.Context, l *leadership, p *carried, id space.ID) error {
 	if _, code := p.Get(id, nil); id == 0 || code != space.CodeNoSpace {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, definitionWait)
 	defer cancel()
@@ -97,26 +100,29 @@ func (h *held) acquaint(ctx context.Context, l *leadership, p *carried, id space
 		if def, ok := s.SpaceByID(id); ok {
 			// A failure shows in the command that follows: it finds no space.
 			_ = h.order(ctx, l, []systemCommand{{p.ID(), space.DefineCommand(def)}})
-			return
+			return nil
 		}
 		if id <= s.LastSpace {
-			return
+			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return
+			return fmt.Errorf("%w: this member has not heard of space %d yet", ErrUnavailable, id)
 		}
 	}
 }
 
 // acquaintAll does so for every space that the operations name.
-func (h *held) acquaintAll(ctx context.Context, l *leadership, p *carried, ops []space.Op) {
+func (h *held) acquaintAll(ctx context.Context, l *leadership, p *carried, ops []space.Op) error {
 	last := space.ID(0)
 	for i := range ops {
 		if id := ops[i].Space; id != last {
-			h.acquaint(ctx, l, p, id)
+			if err := h.acquaint(ctx, l, p, id); err != nil {
+				return err
+			}
 			last = id
 		}
 	}
+	return nil
 }

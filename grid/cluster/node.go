@@ -240,7 +240,17 @@ func (n *Node) Ready(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	// A member that was away knows spaces again once it has what was agreed on
+	// meanwhile.
+	for wait := backoffMin; ; wait = min(2*wait, backoffMax) {
+		err := n.Refresh(ctx)
+		if err == nil {
+			return nil
+		}
+		if !pause(ctx, wait) {
+			return fmt.Errorf("cluster: this member does not know what the cluster has decided meanwhile: %w", err)
+		}
+	}
 }
 
 // held returns the replica of a group on this member, or nil.

@@ -85,7 +85,9 @@ func (h *held) admit(ctx context.Context, l *leadership, sub *Submission, c *spa
 	if p == nil {
 		return &NotLeaderError{Group: h.id}
 	}
-	h.acquaintAll(ctx, l, p, c.Ops)
+	if err := h.acquaintAll(ctx, l, p, c.Ops); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -135,7 +137,9 @@ func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) 
 	}
 	found.Entry, found.Code = p.Get(get.Space, get.Key)
 	if found.Code == space.CodeNoSpace {
-		h.acquaint(ctx, l, p, get.Space)
+		if err := h.acquaint(ctx, l, p, get.Space); err != nil {
+			return err
+		}
 		found.Entry, found.Code = p.Get(get.Space, get.Key)
 	}
 	for found.Code == space.OK && past(&found.Entry, l.now(get.Partition)) {
@@ -186,7 +190,9 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 			return Matched{}, &NotLeaderError{Group: g}
 		}
 		if l != nil {
-			h.acquaint(ctx, l, p, q.Space)
+			if err := h.acquaint(ctx, l, p, q.Space); err != nil {
+				return Matched{}, err
+			}
 		}
 	}
 	m := Matched{Next: q.From}
