@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,9 +20,12 @@ const (
 // must end well and complain about nothing.
 func (t *trial) redisTools(ctx context.Context) error {
 	tool, err := exec.LookPath(redisBenchmark)
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		t.sayf("%s is not installed: left out", redisBenchmark)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if _, err := t.dial(ctx, 1); err != nil {
 		return err
