@@ -130,8 +130,8 @@ func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
 }
 
 // Load implements cluster.Store.
-func (r *record) Load(ctx context.Context, p space.PartitionID, h space.History) (*space.Partition, error) {
-	return r.reader.Load(ctx, p, h)
+func (r *record) Load(ctx context.Context, p space.PartitionID, h space.History, above space.Epoch) (*space.Partition, error) {
+	return r.reader.Load(ctx, p, h, above)
 }
 
 // Export implements cluster.Store.
@@ -141,8 +141,8 @@ func (r *record) Export(ctx context.Context, p space.PartitionID, w io.Writer) e
 }
 
 // Import implements cluster.Store.
-func (r *record) Import(_ context.Context, in io.Reader, h space.History) (*space.Partition, error) {
-	return reader.Import(in, h)
+func (r *record) Import(_ context.Context, in io.Reader, h space.History, above space.Epoch) (*space.Partition, error) {
+	return reader.Import(in, h, above)
 }
 
 // Attach implements cluster.Store.

@@ -490,7 +490,7 @@ func everyCommand() []Command {
 		&DeclareLost{"m1", 2},
 		&SetVoters{[]MemberID{"m1", "m2"}},
 		&SetReplicas{1, 7, []Replica{{"m1", 2, Voter}, {"m2", 1, Learner}}},
-		&BeginBootstrap{1, 7, "m1", 2, []MemberID{"m2"}, []Source{{9, FromReplica, "m2", space.History{5}, 77}}},
+		&BeginBootstrap{1, 7, "m1", 2, []MemberID{"m2"}, []Source{{9, FromReplica, "m2", space.History{5}, 77, 8}}},
 		&EndBootstrap{1, 4},
 		&CreateSpace{space.Definition{ID: 3, Name: "s", Shape: space.ShapeFields, Key: "id", Indexes: []space.Index{{Name: "i", Fields: []string{"f"}}}, Lease: time.Hour, ScanLimit: -1}},
 		&DropSpace{3},

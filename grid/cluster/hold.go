@@ -282,7 +282,7 @@ func (n *Node) firstPartition(ctx context.Context, src *Source) (*space.Partitio
 	case n.cfg.Store == nil:
 		return nil, errors.New("this member has no store to read with (open it with one)")
 	case src.Member == n.name || src.Member == "":
-		return n.cfg.Store.Load(ctx, src.Partition, h)
+		return n.cfg.Store.Load(ctx, src.Partition, h, src.Epoch)
 	}
-	return n.importFrom(ctx, src.Member, src.Partition, h)
+	return n.importFrom(ctx, src, h)
 }

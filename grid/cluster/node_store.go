@@ -17,13 +17,14 @@ type Store interface {
 	// and again whenever it changes. Its Partitions and Positions of partitions
 	// are not looked at.
 	Bind(ctx context.Context, grid StoredGrid) error
-	// Load reads a partition and begins a history with it.
-	Load(ctx context.Context, p space.PartitionID, h space.History) (*space.Partition, error)
+	// Load reads a partition and begins a history with it, whose epoch is above
+	// the store's and the given one.
+	Load(ctx context.Context, p space.PartitionID, h space.History, above space.Epoch) (*space.Partition, error)
 	// Export writes what Import on another member reads.
 	Export(ctx context.Context, p space.PartitionID, w io.Writer) error
-	// Import reads another member's Export and begins a history with it. The
-	// store itself is not changed.
-	Import(ctx context.Context, r io.Reader, h space.History) (*space.Partition, error)
+	// Import reads another member's Export and begins a history with it, as Load
+	// does. The store itself is not changed.
+	Import(ctx context.Context, r io.Reader, h space.History, above space.Epoch) (*space.Partition, error)
 	// Attach begins to feed the store from a partition that this member holds, and
 	// Detach ends it.
 	Attach(p space.PartitionID, src StoreSource) error
@@ -56,8 +57,10 @@ type StoredGrid struct {
 // StoredPartition is how far a store has come with one partition.
 type StoredPartition struct {
 	ID space.PartitionID
-	// Position is the last change that the store holds. The greater Epoch, then
-	// the greater Seq, is the newer one of two stores.
+	// Position is the last change that the store holds, and Epoch that of its
+	// leader. Within a history the greater Seq is the newer one of two stores; of
+	// two histories the one that has the greater Epoch, because each begins above
+	// what the stores of those before it have.
 	Position space.Position
 	Epoch    space.Epoch
 }
