@@ -3,6 +3,7 @@ package grid
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"testing"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -109,5 +110,22 @@ func TestTheLaterHistoryHasTheGreaterEpoch(t *testing.T) {
 	stays.catchUp(t)
 	if later, earlier := stays.epoch(t), returns.epoch(t); later <= earlier {
 		t.Errorf("the store of the later history is at epoch %d, that of the earlier at %d: acknowledged changes are lost", later, earlier)
+	}
+}
+
+// A store gives back the account of its cluster that it was bound to, so that a
+// cold start knows whom to wait for.
+func TestARecordKeepsWhatItIsBoundTo(t *testing.T) {
+	r := newRecord(t)
+	want := cluster.StoredGrid{
+		Cluster: cluster.ClusterID{1}, Version: 7, Owner: "a", Members: []cluster.MemberID{"a", "b"}, Count: 4, LastSpace: 2,
+		Spaces: []space.Definition{{ID: 1, Name: "s", Shape: space.ShapeBytes}},
+		Sinks:  []space.Sink{{ID: 1, Name: "store", Required: true}},
+	}
+	if err := r.Bind(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Stored(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the store says %+v, %v, want %+v", got, err, want)
 	}
 }

@@ -483,7 +483,7 @@ func TestDamagedSnapshotsChangeNothing(t *testing.T) {
 func everyCommand() []Command {
 	m := Member{ID: "m1", Incarnation: 2, Boot: 3, Peer: "a:1", RESP: "a:2", HTTP: "a:3", Zone: "z", Voter: true, State: Lost}
 	return []Command{
-		&Form{ClusterID{1}, 64, 3, Memory, []Member{m}, []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, 5, []space.Sink{{ID: 1, Name: "store", Required: true}}},
+		&Form{ClusterID{1}, 64, 3, Memory, []Member{m}, []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, 5, []space.Sink{{ID: 1, Name: "store", Required: true}}, 6},
 		&AdmitMember{m},
 		&DrainMember{"m1", true},
 		&RemoveMember{"m1"},

@@ -172,6 +172,9 @@ func (n *Node) storedOf(ctx context.Context, id MemberID) (StoredGrid, error) {
 func encodeStored(g *StoredGrid) []byte {
 	e := &encoder{}
 	e.b = append(e.b, g.Cluster[:]...)
+	e.uint(g.Version)
+	putMemberID(e, &g.Owner)
+	putList(e, g.Members, putMemberID)
 	e.uint(uint64(g.Count))
 	putList(e, g.Spaces, putDefinition)
 	e.uint(uint64(g.LastSpace))
@@ -189,6 +192,9 @@ func decodeStored(b []byte) (StoredGrid, error) {
 	d := &decoder{b: b}
 	var g StoredGrid
 	d.fixed(g.Cluster[:])
+	g.Version = d.uint(noLimit)
+	g.Owner = memberID(d)
+	g.Members = list(d, MaxMembers, memberID)
 	g.Count = int(d.uint(MaxPartitions))
 	g.Spaces = list(d, space.MaxSpaces, definition)
 	g.LastSpace = space.ID(d.uint(uint64(^space.ID(0))))

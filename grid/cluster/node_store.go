@@ -46,7 +46,14 @@ type StoreInspector interface {
 // StoredGrid is what a store knows of the grid that it belongs to. All of it is
 // zero for a new store.
 type StoredGrid struct {
-	Cluster    ClusterID
+	Cluster ClusterID
+	// Version is that of the control state that this was true of last. It grows
+	// over cold starts: of two stores' accounts the greater one is the newer.
+	Version uint64
+	Owner   MemberID // whose store it is
+	// Members are those that the cluster had, by name, without the lost ones. A
+	// cold start needs them all, or a majority of them if loss is accepted.
+	Members    []MemberID
 	Count      int // partitions of the grid
 	Spaces     []space.Definition
 	LastSpace  space.ID
