@@ -276,6 +276,14 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	at := len(p.changes)
 	read, err := f.src.Read(p.changes, f.watermark, min(room.bytes, room.changes*p.mu.meanBytes))
 	changes := read[at:]
+	// What was read may be of a leader that came after the fence. The sink has to
+	// know that epoch: by it, stores of different histories are compared.
+	if f.src.Describe().Epoch > f.epoch {
+		p.mu.Lock()
+		f.state = Fencing
+		p.mu.Unlock()
+		return noRoom
+	}
 	switch {
 	case errors.Is(err, space.ErrTrimmed):
 		p.trimmed(f)

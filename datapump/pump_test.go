@@ -294,6 +294,30 @@ func TestTwoPumps(t *testing.T) {
 	})
 }
 
+// A partition that gets a new leader while it is in the pump is fenced again
+// before its changes go on, so that the sink knows the epoch that they are of.
+func TestANewLeaderIsFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newFlaky()
+		src := sinktest.NewSource(1, space.History{1})
+		p := open(t, datapump.Config{Sink: sink})
+		src.Random(rng(1), 50)
+		add(t, p, src)
+		flush(t, p)
+		before := src.Fence()
+		src.Apply(space.EpochCommand(0))
+		src.Random(rng(2), 50)
+		flush(t, p)
+		holds(t, sink.Memory, src)
+		if got, want := p.Status().Partitions[0].Epoch, src.Fence().Epoch; got != want {
+			t.Errorf("the pump feeds with epoch %d, the partition is at %d", got, want)
+		}
+		if _, err := sink.Fence(t.Context(), before); !errors.Is(err, datapump.ErrFenced) {
+			t.Errorf("the sink lets the leader before come back: %v", err)
+		}
+	})
+}
+
 // staleSource is a source whose epoch stands still: a leader that has not heard.
 type staleSource struct {
 	*sinktest.Source

@@ -54,11 +54,14 @@ func (r *record) close() error { return errors.Join(r.pump.Close(), r.store.Clos
 // boundGrid is what all partitions of a stored grid have in common, as it is kept
 // in the store.
 type boundGrid struct {
-	Cluster   cluster.ClusterID `json:"cluster"`
-	Count     int               `json:"partitions"`
-	LastSpace space.ID          `json:"last_space"`
-	Spaces    [][]byte          `json:"spaces"` // encoded definitions
-	Sinks     []boundSink       `json:"sinks"`
+	Cluster   cluster.ClusterID  `json:"cluster"`
+	Version   uint64             `json:"version"`
+	Owner     cluster.MemberID   `json:"owner"`
+	Members   []cluster.MemberID `json:"members"`
+	Count     int                `json:"partitions"`
+	LastSpace space.ID           `json:"last_space"`
+	Spaces    [][]byte           `json:"spaces"` // encoded definitions
+	Sinks     []boundSink        `json:"sinks"`
 }
 
 type boundSink struct {
@@ -81,7 +84,10 @@ func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
 	if !old.Cluster.IsZero() && old.Cluster != g.Cluster {
 		return fmt.Errorf("%w: %s, not %s", ErrForeignStore, old.Cluster, g.Cluster)
 	}
-	bound := boundGrid{Cluster: g.Cluster, Count: g.Count, LastSpace: g.LastSpace}
+	bound := boundGrid{
+		Cluster: g.Cluster, Version: g.Version, Owner: g.Owner, Members: g.Members,
+		Count: g.Count, LastSpace: g.LastSpace,
+	}
 	for i := range g.Spaces {
 		bound.Spaces = append(bound.Spaces, space.AppendDefinition(nil, &g.Spaces[i]))
 	}
@@ -112,7 +118,10 @@ func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
 	if err != nil {
 		return cluster.StoredGrid{}, err
 	}
-	g := cluster.StoredGrid{Cluster: bound.Cluster, Count: bound.Count, LastSpace: bound.LastSpace}
+	g := cluster.StoredGrid{
+		Cluster: bound.Cluster, Version: bound.Version, Owner: bound.Owner, Members: bound.Members,
+		Count: bound.Count, LastSpace: bound.LastSpace,
+	}
 	for _, b := range bound.Spaces {
 		def, err := space.DecodeDefinition(b)
 		if err != nil {
@@ -130,8 +139,8 @@ func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
 }
 
 // Load implements cluster.Store.
-func (r *record) Load(ctx context.Context, p space.PartitionID, h space.History) (*space.Partition, error) {
-	return r.reader.Load(ctx, p, h)
+func (r *record) Load(ctx context.Context, p space.PartitionID, h space.History, above space.Epoch) (*space.Partition, error) {
+	return r.reader.Load(ctx, p, h, above)
 }
 
 // Export implements cluster.Store.
@@ -141,8 +150,8 @@ func (r *record) Export(ctx context.Context, p space.PartitionID, w io.Writer) e
 }
 
 // Import implements cluster.Store.
-func (r *record) Import(_ context.Context, in io.Reader, h space.History) (*space.Partition, error) {
-	return reader.Import(in, h)
+func (r *record) Import(_ context.Context, in io.Reader, h space.History, above space.Epoch) (*space.Partition, error) {
+	return reader.Import(in, h, above)
 }
 
 // Attach implements cluster.Store.

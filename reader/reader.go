@@ -109,20 +109,22 @@ func (r *Reader) Scan(ctx context.Context, p space.PartitionID, fn func(space.ID
 }
 
 // Load makes a partition of what the store holds of it: the start of a new
-// history that goes on above the stored Seq. The store itself is not changed; a
-// pump that feeds the partition later is recognised by the store as its
-// continuation.
-func (r *Reader) Load(ctx context.Context, p space.PartitionID, history space.History) (*space.Partition, error) {
+// history that goes on above the stored Seq, and above both the stored epoch and
+// the given one, the highest that any other store is known to have: of stores of
+// different histories the one of the higher epoch is the newer. The store itself
+// is not changed; a pump that feeds the partition later is recognised by the
+// store as its continuation.
+func (r *Reader) Load(ctx context.Context, p space.PartitionID, history space.History, above space.Epoch) (*space.Partition, error) {
 	var made *space.Partition
 	err := r.viewPartition(p, func(n *store.Snapshot, m store.Mark) (err error) {
-		made, err = load(ctx, n, m, p, history)
+		made, err = load(ctx, n, m, p, history, above)
 		return err
 	})
 	return made, err
 }
 
-// LoadAll loads the partitions named by histories, each with its new history,
-// the largest first, by so many workers at once; one for each processor is best.
+// LoadAll loads the partitions named by histories, each with its new history and
+// above its stored epoch, for a store that is the only one, the largest first, by so many workers at once; one for each processor is best.
 // It hands each partition to each, one call at a time, and returns the first
 // error. All are read at one moment of the store.
 func (r *Reader) LoadAll(ctx context.Context, histories map[space.PartitionID]space.History, workers int, each func(*space.Partition) error) error {
@@ -147,7 +149,7 @@ func (r *Reader) LoadAll(ctx context.Context, histories map[space.PartitionID]sp
 			if err != nil {
 				return nil, err
 			}
-			return load(ctx, n, m, p, histories[p])
+			return load(ctx, n, m, p, histories[p], 0)
 		}, each)
 	})
 }
@@ -191,11 +193,11 @@ func runAll(ctx context.Context, order []space.PartitionID, workers int,
 	return context.Cause(ctx)
 }
 
-func load(ctx context.Context, n *store.Snapshot, m store.Mark, p space.PartitionID, history space.History) (*space.Partition, error) {
+func load(ctx context.Context, n *store.Snapshot, m store.Mark, p space.PartitionID, history space.History, above space.Epoch) (*space.Partition, error) {
 	if history.IsZero() || history == m.History {
 		return nil, fmt.Errorf("reader: partition %d is loaded into a new history, not %s", p, history)
 	}
-	l := space.NewLoader(space.Loaded{ID: p, History: history, Origin: m.Position(), Epoch: m.Epoch, Clock: m.Clock})
+	l := space.NewLoader(space.Loaded{ID: p, History: history, Origin: m.Position(), Epoch: max(m.Epoch, above) + 1, Clock: m.Clock})
 	spaces, err := n.Spaces(p, m.Generation)
 	if err != nil {
 		return nil, err

@@ -69,7 +69,7 @@ func same(t *testing.T, got *space.Partition, want *sinktest.Source) {
 	}
 	f, st := want.Fence(), got.Status()
 	origin := space.Position{History: f.History, Seq: want.Last()}
-	if st.ID != f.Partition || st.Origin != origin || st.Seq != origin.Seq || st.Epoch != f.Epoch {
+	if st.ID != f.Partition || st.Origin != origin || st.Seq != origin.Seq || st.Epoch != f.Epoch+1 {
 		t.Fatalf("loaded as %+v, want partition %d from %v", st, f.Partition, origin)
 	}
 }
@@ -88,7 +88,7 @@ func TestColdStart(t *testing.T) {
 	if err != nil || len(at) != 1 || at[0].Seq != first.Last() || at[0].Entries != uint64(first.At(first.Last()).Len()) {
 		t.Fatalf("the store says it holds %+v, %v", at, err)
 	}
-	p, err := reader.New(s).Load(t.Context(), 4, space.History{4, 2})
+	p, err := reader.New(s).Load(t.Context(), 4, space.History{4, 2}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,15 +101,18 @@ func TestColdStart(t *testing.T) {
 	if n := pump(t, s, second); n != 0 {
 		t.Errorf("following the new history took %d resyncs", n)
 	}
-	again, err := reader.New(s).Load(t.Context(), 4, space.History{4, 3})
+	again, err := reader.New(s).Load(t.Context(), 4, space.History{4, 3}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, again, second)
-	if _, err := reader.New(s).Load(t.Context(), 4, space.History{4, 2}); err == nil {
+	if _, err := reader.New(s).Load(t.Context(), 4, space.History{4, 2}, 0); err == nil {
 		t.Error("a partition was loaded into the history that the store holds")
 	}
-	if _, err := reader.New(s).Load(t.Context(), 5, space.History{1}); !errors.Is(err, reader.ErrNotStored) {
+	if p, err := reader.New(s).Load(t.Context(), 4, space.History{4, 3}, 1000); err != nil || p.Epoch() != 1001 {
+		t.Errorf("above epoch 1000 of another store it is loaded at epoch %d, %v", p.Epoch(), err)
+	}
+	if _, err := reader.New(s).Load(t.Context(), 5, space.History{1}, 0); !errors.Is(err, reader.ErrNotStored) {
 		t.Errorf("loading what is not stored: %v", err)
 	}
 }
@@ -126,7 +129,7 @@ func TestLaggingStore(t *testing.T) {
 	src.Random(rng(2), 50)
 	src.Apply(space.DropCommand(1))
 	pump(t, ahead, src)
-	p, err := reader.New(ahead).Load(t.Context(), 4, space.History{4, 2})
+	p, err := reader.New(ahead).Load(t.Context(), 4, space.History{4, 2}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +138,7 @@ func TestLaggingStore(t *testing.T) {
 	if n := pump(t, behind, next); n != 1 {
 		t.Errorf("the store that was behind took %d resyncs, want 1", n)
 	}
-	q, err := reader.New(behind).Load(t.Context(), 4, space.History{4, 3})
+	q, err := reader.New(behind).Load(t.Context(), 4, space.History{4, 3}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +226,10 @@ func TestStream(t *testing.T) {
 	src := filled(4, 60)
 	stream := exported(t, src, openStore(t, vfs.NewMem()))
 	rest := bytes.NewReader(append(bytes.Clone(stream), "what follows"...))
-	p, err := reader.Import(iotest.OneByteReader(rest), space.History{4, 2})
+	if p, err := reader.Import(bytes.NewReader(stream), space.History{4, 2}, 1000); err != nil || p.Epoch() != 1001 {
+		t.Errorf("above epoch 1000 of another store it is read at epoch %d, %v", p.Epoch(), err)
+	}
+	p, err := reader.Import(iotest.OneByteReader(rest), space.History{4, 2}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,15 +239,15 @@ func TestStream(t *testing.T) {
 	}
 	for i := range stream {
 		stream[i] ^= 0x40
-		if _, err := reader.Import(bytes.NewReader(stream), space.History{4, 2}); !errors.Is(err, reader.ErrDamaged) {
+		if _, err := reader.Import(bytes.NewReader(stream), space.History{4, 2}, 0); !errors.Is(err, reader.ErrDamaged) {
 			t.Fatalf("with byte %d changed: %v", i, err)
 		}
 		stream[i] ^= 0x40
-		if _, err := reader.Import(bytes.NewReader(stream[:i]), space.History{4, 2}); !errors.Is(err, reader.ErrDamaged) {
+		if _, err := reader.Import(bytes.NewReader(stream[:i]), space.History{4, 2}, 0); !errors.Is(err, reader.ErrDamaged) {
 			t.Fatalf("cut off at byte %d: %v", i, err)
 		}
 	}
-	if _, err := reader.Import(bytes.NewReader(stream), src.Fence().History); err == nil || errors.Is(err, reader.ErrDamaged) {
+	if _, err := reader.Import(bytes.NewReader(stream), src.Fence().History, 0); err == nil || errors.Is(err, reader.ErrDamaged) {
 		t.Errorf("importing into the same history: %v", err)
 	}
 }
@@ -289,7 +295,7 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, stream := range [][]byte{b, reader.Reseal(b)} {
-			p, err := reader.Import(bytes.NewReader(stream), space.History{4, 2})
+			p, err := reader.Import(bytes.NewReader(stream), space.History{4, 2}, 0)
 			if (p == nil) == (err == nil) {
 				t.Errorf("import made %v and ended with %v", p, err)
 			}

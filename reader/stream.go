@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/store"
@@ -125,11 +126,12 @@ func frameSum(head, content []byte) uint32 {
 }
 
 // Import reads a stream that Export wrote and makes a partition of it, which
-// begins a new history as Load's does. It reads exactly the stream, blocks as r
+// begins a new history as Load's does, above the stream's epoch and the given
+// one. It reads exactly the stream, blocks as r
 // does, and allocates what arrives, never what is announced. It fails with
 // ErrDamaged, nothing made, if a byte is wrong or missing.
-func Import(r io.Reader, history space.History) (*space.Partition, error) {
-	im := importer{history: history}
+func Import(r io.Reader, history space.History, above space.Epoch) (*space.Partition, error) {
+	im := importer{history: history, above: above}
 	for im.last != frameEnd {
 		kind, content, err := readFrame(r)
 		if err != nil {
@@ -170,6 +172,7 @@ func readFrame(r io.Reader) (kind byte, content []byte, err error) {
 // importer builds a partition from frames.
 type importer struct {
 	history space.History
+	above   space.Epoch
 	loader  *space.Loader
 	id      space.ID // of the space whose entries come; 0 before the first
 	last    byte
@@ -224,10 +227,10 @@ func (im *importer) header(b []byte) error {
 		v[i], b = x, b[n:]
 	}
 	from := space.Loaded{
-		ID: space.PartitionID(v[0]), History: im.history, Epoch: space.Epoch(v[2]), Clock: space.Time(v[3]),
+		ID: space.PartitionID(v[0]), History: im.history, Epoch: max(space.Epoch(v[2]), im.above) + 1, Clock: space.Time(v[3]),
 		Origin: space.Position{Seq: space.Seq(v[1])},
 	}
-	if copy(from.Origin.History[:], b); len(b) != len(from.Origin.History) || v[0] >= space.MaxPartitions || from.Clock < 0 {
+	if copy(from.Origin.History[:], b); len(b) != len(from.Origin.History) || v[0] >= space.MaxPartitions || v[2] == math.MaxUint64 || from.Clock < 0 {
 		return fmt.Errorf("%w: header", ErrDamaged)
 	}
 	if im.history.IsZero() || im.history == from.Origin.History {

@@ -187,6 +187,7 @@ func putSource(e *encoder, s *Source) {
 	putMemberID(e, &s.Member)
 	e.b = append(e.b, s.History[:]...)
 	e.uint(uint64(s.Seq))
+	e.uint(uint64(s.Epoch))
 }
 
 func source(d *decoder) Source {
@@ -197,6 +198,7 @@ func source(d *decoder) Source {
 	}
 	d.fixed(s.History[:])
 	s.Seq = space.Seq(d.uint(noLimit))
+	s.Epoch = space.Epoch(d.uint(noLimit))
 	return s
 }
 

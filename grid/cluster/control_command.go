@@ -31,6 +31,9 @@ type Form struct {
 	Spaces    []space.Definition
 	LastSpace space.ID // 0: the greatest in Spaces
 	Sinks     []space.Sink
+	// Version is the highest control state that those stores have heard of; the
+	// new one counts on from it.
+	Version uint64
 }
 
 // AdmitMember makes a process a member, or brings what is known of a returning
@@ -180,6 +183,7 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		c.Spaces = list(d, space.MaxSpaces, definition)
 		c.LastSpace = space.ID(d.uint(uint64(^space.ID(0))))
 		c.Sinks = list(d, space.MaxSinks, sink)
+		c.Version = d.uint(noLimit)
 		return c
 	case kindAdmitMember:
 		return &AdmitMember{Member: member(d)}
@@ -234,6 +238,7 @@ func (c *Form) encode(e *encoder) {
 	putList(e, c.Spaces, putDefinition)
 	e.uint(uint64(c.LastSpace))
 	putList(e, c.Sinks, putSink)
+	e.uint(c.Version)
 }
 
 func (c *AdmitMember) encode(e *encoder)  { putMember(e, &c.Member) }

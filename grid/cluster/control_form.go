@@ -9,6 +9,9 @@ import (
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
+// maxFirstVersion leaves room to count on: a greater version is no true account.
+const maxFirstVersion = 1 << 62
+
 func (c *Form) apply(d *draft) Reply {
 	if d.Formed() {
 		if d.Cluster == c.Cluster {
@@ -27,6 +30,8 @@ func (c *Form) apply(d *draft) Reply {
 		return refuse(CodeInvalid, "%d copies: want 1 to %d", copies, MaxCopies)
 	case c.Durability != Disk && c.Durability != Memory:
 		return refuse(CodeInvalid, "unknown %s", c.Durability)
+	case c.Version > maxFirstVersion:
+		return refuse(CodeInvalid, "the version %d cannot be counted on from", c.Version)
 	case len(c.Members) == 0 || len(c.Members) > MaxMembers:
 		return refuse(CodeInvalid, "%d members: want 1 to %d", len(c.Members), MaxMembers)
 	}
@@ -34,7 +39,7 @@ func (c *Form) apply(d *draft) Reply {
 	if err != nil {
 		return refuse(CodeInvalid, "%v", err)
 	}
-	d.Cluster, d.Copies, d.Members = c.Cluster, copies, members
+	d.Cluster, d.Copies, d.Members, d.Version = c.Cluster, copies, members, c.Version
 	if err := d.recall(c); err != nil {
 		return refuse(CodeInvalid, "%v", err)
 	}

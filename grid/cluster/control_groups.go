@@ -118,7 +118,7 @@ func (s *State) checkSources(g GroupID, sources []Source) error {
 		if src.Partition != partitions[i] {
 			return fmt.Errorf("source %d is for partition %d, not %d", i+1, src.Partition, partitions[i])
 		}
-		nothing := src.Member == "" && src.History.IsZero() && src.Seq == 0
+		nothing := src.Member == "" && src.History.IsZero() && src.Seq == 0 && src.Epoch == 0
 		switch src.Kind {
 		case FromNothing:
 			if !nothing {

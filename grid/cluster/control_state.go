@@ -206,14 +206,16 @@ func (k SourceKind) String() string {
 }
 
 // Source is where a bootstrap takes one partition from. History and Seq are
-// what was found there when the bootstrap was decided; both are zero for
-// FromNothing.
+// what was found there when the bootstrap was decided, and Epoch is the highest
+// that any store had for the partition, which the new history begins above. They
+// are zero for FromNothing.
 type Source struct {
 	Partition space.PartitionID
 	Kind      SourceKind
 	Member    MemberID // empty: not tied to a member
 	History   space.History
 	Seq       space.Seq
+	Epoch     space.Epoch
 }
 
 // Bootstrap is the making of a group's first state by one member. It stays in

@@ -483,14 +483,14 @@ func TestDamagedSnapshotsChangeNothing(t *testing.T) {
 func everyCommand() []Command {
 	m := Member{ID: "m1", Incarnation: 2, Boot: 3, Peer: "a:1", RESP: "a:2", HTTP: "a:3", Zone: "z", Voter: true, State: Lost}
 	return []Command{
-		&Form{ClusterID{1}, 64, 3, Memory, []Member{m}, []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, 5, []space.Sink{{ID: 1, Name: "store", Required: true}}},
+		&Form{ClusterID{1}, 64, 3, Memory, []Member{m}, []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, 5, []space.Sink{{ID: 1, Name: "store", Required: true}}, 6},
 		&AdmitMember{m},
 		&DrainMember{"m1", true},
 		&RemoveMember{"m1"},
 		&DeclareLost{"m1", 2},
 		&SetVoters{[]MemberID{"m1", "m2"}},
 		&SetReplicas{1, 7, []Replica{{"m1", 2, Voter}, {"m2", 1, Learner}}},
-		&BeginBootstrap{1, 7, "m1", 2, []MemberID{"m2"}, []Source{{9, FromReplica, "m2", space.History{5}, 77}}},
+		&BeginBootstrap{1, 7, "m1", 2, []MemberID{"m2"}, []Source{{9, FromReplica, "m2", space.History{5}, 77, 8}}},
 		&EndBootstrap{1, 4},
 		&CreateSpace{space.Definition{ID: 3, Name: "s", Shape: space.ShapeFields, Key: "id", Indexes: []space.Index{{Name: "i", Fields: []string{"f"}}}, Lease: time.Hour, ScanLimit: -1}},
 		&DropSpace{3},

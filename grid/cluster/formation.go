@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ const DefaultSpace = "default"
 const (
 	// settleEvery is how often a member that belongs to no cluster looks around.
 	settleEvery = 100 * time.Millisecond
+	// incompleteEvery is how often all stores are read while members are missing;
+	// one that comes is heard at once.
+	incompleteEvery = 2 * time.Second
 	// consentTime is how long a member holds to the founder it has agreed to.
 	consentTime = 5 * time.Second
 	// foundTime bounds one attempt to found, in which every member is asked what
@@ -59,14 +63,18 @@ func (n *Node) blank() bool {
 func (n *Node) settle() {
 	for n.ctx.Err() == nil && !n.control.State().Formed() {
 		states, peering := n.states.heard(), n.peering.heard()
+		wait := settleEvery
 		if n.blank() {
 			ctx, cancel := context.WithTimeout(n.ctx, foundTime)
 			if err := n.found(ctx); err != nil && n.ctx.Err() == nil {
 				n.log.Info("not forming a cluster yet", "reason", err)
+				if errors.Is(err, errIncomplete) {
+					wait = incompleteEvery
+				}
 			}
 			cancel()
 		}
-		n.rest(settleEvery, states, peering)
+		n.rest(wait, states, peering)
 	}
 	if n.gossip == nil {
 		return
@@ -90,7 +98,8 @@ func (n *Node) rest(d time.Duration, a, b <-chan struct{}) {
 
 // found makes a cluster out of the members in sight, if this is the one to do
 // it: all are as new as this one, there are as many as are expected, none has a
-// lower name, and all agree. An error says what is missing.
+// lower name, all agree, and nobody is missing of a cluster that their stores
+// know. An error says what is missing.
 func (n *Node) found(ctx context.Context) error {
 	if n.gossip != nil && len(n.cfg.Seeds) > 0 {
 		select {
@@ -116,6 +125,7 @@ func (n *Node) found(ctx context.Context) error {
 	form := &Form{
 		Partitions: n.cfg.Partitions, Copies: n.cfg.Copies, Durability: n.cfg.Durability,
 	}
+	roll := roll{there: map[MemberID]bool{}}
 	for _, p := range peers {
 		answer, err := n.probe(ctx, p.Member, probe{Founder: n.name})
 		switch {
@@ -131,9 +141,16 @@ func (n *Node) found(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("store of member %s: %w", p.Member, err)
 		}
+		roll.call(p.Member, &grid)
 		if err := form.recall(p.Member, &grid); err != nil {
 			return err
 		}
+	}
+	if err := roll.complete(n.cfg.AcceptLoss); err != nil {
+		return err
+	}
+	if absent := roll.absent(); len(absent) > 0 {
+		n.log.Warn("forming the cluster anew without some of its members; what only they hold is lost", "absent", absent)
 	}
 	if form.Cluster.IsZero() {
 		rand.Read(form.Cluster[:])
@@ -149,15 +166,56 @@ func (c *Form) recall(m MemberID, g *StoredGrid) error {
 	if !c.Cluster.IsZero() && c.Cluster != g.Cluster {
 		return fmt.Errorf("cluster: the store of member %s belongs to cluster %s, others to %s (start it apart, or with an empty store)", m, g.Cluster, c.Cluster)
 	}
-	c.Cluster, c.Partitions = g.Cluster, g.Count
-	// The store that knows the most spaces was written last.
-	if g.LastSpace > c.LastSpace || len(c.Spaces) == 0 {
-		c.Spaces, c.LastSpace = g.Spaces, g.LastSpace
+	if c.Cluster.IsZero() || g.Version > c.Version {
+		c.Version, c.Spaces, c.Sinks = g.Version, g.Spaces, g.Sinks
 	}
-	if len(g.Sinks) > len(c.Sinks) {
-		c.Sinks = g.Sinks
-	}
+	c.Cluster, c.Partitions, c.LastSpace = g.Cluster, g.Count, max(c.LastSpace, g.LastSpace)
 	return nil
+}
+
+// errIncomplete puts a founding off until more members are there.
+var errIncomplete = errors.New("cluster: members are missing")
+
+// roll is who was in the cluster that the stores know, by the newest of their
+// accounts, and who of them is there.
+type roll struct {
+	version uint64
+	members []MemberID
+	there   map[MemberID]bool
+}
+
+// call notes that a member is there, and its store. The store may have got into
+// other hands; it is there all the same.
+func (r *roll) call(m MemberID, g *StoredGrid) {
+	r.there[m] = true
+	if g.Cluster.IsZero() {
+		return
+	}
+	r.there[g.Owner] = true
+	if len(r.members) == 0 || g.Version > r.version {
+		r.version, r.members = g.Version, g.Members
+	}
+}
+
+// absent returns the members that are not there.
+func (r *roll) absent() []MemberID {
+	return slices.DeleteFunc(slices.Clone(r.members), func(m MemberID) bool { return r.there[m] })
+}
+
+// complete says why the cluster must not be formed anew: a store that is not
+// there may be the newest.
+func (r *roll) complete(acceptLoss bool) error {
+	absent := r.absent()
+	all := len(r.members)
+	there := all - len(absent)
+	hint := "start the others, or accept the loss"
+	switch {
+	case there == all, acceptLoss && 2*there > all:
+		return nil
+	case acceptLoss:
+		hint = "start the others; to accept the loss takes more than half"
+	}
+	return fmt.Errorf("%w: %d of %d members of the cluster that the stores know are there, not %v: %s", errIncomplete, there, all, absent, hint)
 }
 
 // foundWith makes the formed state the first one of the control group.

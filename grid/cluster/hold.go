@@ -87,11 +87,24 @@ func (n *Node) outlived() error {
 	return nil
 }
 
+// kept returns the members whose stores count at a cold start.
+func (s *State) kept() []MemberID {
+	var ids []MemberID
+	for i := range s.Members {
+		if s.Members[i].State != Lost {
+			ids = append(ids, s.Members[i].ID)
+		}
+	}
+	return ids
+}
+
 // bindStore tells the store what its partitions have in common, when that has
 // changed. A store that belongs to another cluster takes nothing.
 func (n *Node) bindStore(s *State) error {
 	b := n.bound
-	if n.cfg.Store == nil || !s.Formed() || b != nil && sameList(b.Spaces, s.Spaces) && sameList(b.Sinks, s.Sinks) {
+	members := s.kept()
+	if n.cfg.Store == nil || !s.Formed() ||
+		b != nil && sameList(b.Spaces, s.Spaces) && sameList(b.Sinks, s.Sinks) && slices.Equal(b.Members, members) {
 		return nil
 	}
 	if b == nil {
@@ -103,7 +116,10 @@ func (n *Node) bindStore(s *State) error {
 			return fmt.Errorf("cluster: the store belongs to cluster %s, this member to %s (move the store's folder away)", has.Cluster, s.Cluster)
 		}
 	}
-	b = &StoredGrid{Cluster: s.Cluster, Count: len(s.Table), Spaces: s.Spaces, LastSpace: s.LastSpace, Sinks: s.Sinks}
+	b = &StoredGrid{
+		Cluster: s.Cluster, Version: s.Version, Owner: n.name, Members: members, Count: len(s.Table),
+		Spaces: s.Spaces, LastSpace: s.LastSpace, Sinks: s.Sinks,
+	}
 	if err := n.cfg.Store.Bind(n.ctx, *b); err != nil {
 		return fmt.Errorf("cluster: bind the store: %w", err)
 	}
@@ -284,7 +300,7 @@ func (n *Node) firstPartition(ctx context.Context, src *Source) (*space.Partitio
 	case n.cfg.Store == nil:
 		return nil, errors.New("this member has no store to read with (open it with one)")
 	case src.Member == n.name || src.Member == "":
-		return n.cfg.Store.Load(ctx, src.Partition, h)
+		return n.cfg.Store.Load(ctx, src.Partition, h, src.Epoch)
 	}
-	return n.importFrom(ctx, src.Member, src.Partition, h)
+	return n.importFrom(ctx, src, h)
 }

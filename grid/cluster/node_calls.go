@@ -172,6 +172,9 @@ func (n *Node) storedOf(ctx context.Context, id MemberID) (StoredGrid, error) {
 func encodeStored(g *StoredGrid) []byte {
 	e := &encoder{}
 	e.b = append(e.b, g.Cluster[:]...)
+	e.uint(g.Version)
+	putMemberID(e, &g.Owner)
+	putList(e, g.Members, putMemberID)
 	e.uint(uint64(g.Count))
 	putList(e, g.Spaces, putDefinition)
 	e.uint(uint64(g.LastSpace))
@@ -189,6 +192,9 @@ func decodeStored(b []byte) (StoredGrid, error) {
 	d := &decoder{b: b}
 	var g StoredGrid
 	d.fixed(g.Cluster[:])
+	g.Version = d.uint(noLimit)
+	g.Owner = memberID(d)
+	g.Members = list(d, MaxMembers, memberID)
 	g.Count = int(d.uint(MaxPartitions))
 	g.Spaces = list(d, space.MaxSpaces, definition)
 	g.LastSpace = space.ID(d.uint(uint64(^space.ID(0))))
@@ -263,8 +269,8 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // importFrom reads a partition out of another member's store and begins a
 // history with it.
-func (n *Node) importFrom(ctx context.Context, from MemberID, p space.PartitionID, h space.History) (*space.Partition, error) {
-	addr, err := n.peerAddr(string(from))
+func (n *Node) importFrom(ctx context.Context, src *Source, h space.History) (*space.Partition, error) {
+	addr, err := n.peerAddr(string(src.Member))
 	if err != nil {
 		return nil, err
 	}
@@ -273,14 +279,14 @@ func (n *Node) importFrom(ctx context.Context, from MemberID, p space.PartitionI
 		return nil, err
 	}
 	e := &encoder{}
-	e.uint(uint64(p))
+	e.uint(uint64(src.Partition))
 	stream, err := conn.Stream(ctx, callExport, e.b)
 	if err != nil {
 		return nil, fromWire(err)
 	}
 	// What is left of the stream is of no interest.
 	defer func() { _ = stream.Close() }()
-	return n.cfg.Store.Import(ctx, &streamReader{ctx: ctx, stream: stream}, h)
+	return n.cfg.Store.Import(ctx, &streamReader{ctx: ctx, stream: stream}, h, src.Epoch)
 }
 
 // streamReader reads the items of a stream as bytes.

@@ -56,14 +56,14 @@ func (s *memoryStore) Bind(_ context.Context, g StoredGrid) error {
 	return nil
 }
 
-func (s *memoryStore) Load(_ context.Context, p space.PartitionID, h space.History) (*space.Partition, error) {
+func (s *memoryStore) Load(_ context.Context, p space.PartitionID, h space.History, above space.Epoch) (*space.Partition, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rows[p].load(p, h)
+	return s.rows[p].load(p, h, above)
 }
 
-func (r *storedRows) load(p space.PartitionID, h space.History) (*space.Partition, error) {
-	l := space.NewLoader(space.Loaded{ID: p, History: h, Origin: r.At, Epoch: r.Epoch, Clock: r.Clock})
+func (r *storedRows) load(p space.PartitionID, h space.History, above space.Epoch) (*space.Partition, error) {
+	l := space.NewLoader(space.Loaded{ID: p, History: h, Origin: r.At, Epoch: max(r.Epoch, above) + 1, Clock: r.Clock})
 	for _, def := range r.Defs {
 		if err := l.Define(def); err != nil {
 			return nil, err
@@ -88,12 +88,12 @@ func (s *memoryStore) Export(_ context.Context, p space.PartitionID, w io.Writer
 	return gob.NewEncoder(w).Encode(exported{p, *s.rows[p]})
 }
 
-func (s *memoryStore) Import(_ context.Context, r io.Reader, h space.History) (*space.Partition, error) {
+func (s *memoryStore) Import(_ context.Context, r io.Reader, h space.History, above space.Epoch) (*space.Partition, error) {
 	var x exported
 	if err := gob.NewDecoder(r).Decode(&x); err != nil {
 		return nil, err
 	}
-	return x.Rows.load(x.ID, h)
+	return x.Rows.load(x.ID, h, above)
 }
 
 func (s *memoryStore) Attach(p space.PartitionID, src StoreSource) error {
@@ -129,11 +129,14 @@ func (s *memoryStore) Notify(p space.PartitionID) {
 		s.wg.Go(func() { s.resync(p, src) })
 		return
 	}
-	r.Epoch = d.Epoch
+	if d.Epoch < r.Epoch {
+		return // fenced: the store has heard from a later leader
+	}
 	changes, err := src.Read(nil, r.At.Seq, 1<<30)
 	if err != nil {
 		return // a replica that is behind its store
 	}
+	r.Epoch = src.Describe().Epoch // of the leader that made the last one, or a later one
 	for _, c := range changes {
 		r.apply(c)
 	}
@@ -282,6 +285,52 @@ func TestColdStartFromStores(t *testing.T) {
 		}
 		g.eventually("the cluster is whole", g.whole)
 		g.agree()
+	})
+}
+
+// A history that began at a cold start outranks every store of the history before
+// it: also one that was left behind then, though it had seen more leaders.
+func TestTheSecondColdStartTakesTheSecondHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{})
+		g.stores = map[string]*memoryStore{"a": newMemoryStore(), "b": newMemoryStore(), "c": newMemoryStore()}
+		g.start("a", "b", "c")
+		g.ready()
+		id := defaultSpace(t, g.nodes["a"].Router())
+		life := func(value string) {
+			g.eventually("the cluster is whole", g.whole)
+			write(t, g.nodes["a"].Router(), id, "k", value)
+			time.Sleep(time.Second)
+			for _, m := range []string{"a", "b", "c"} {
+				g.stores[m].freeze()
+				g.crash(m)
+			}
+			time.Sleep(time.Second)
+		}
+		life("first")
+		for _, r := range g.stores["b"].rows {
+			r.Epoch += 50
+			r.At.Seq -= min(r.At.Seq, 1)
+		}
+		// From here on b's store stays as it is.
+		g.stores["a"].thaw()
+		g.stores["c"].thaw()
+		g.start("a", "b", "c")
+		g.ready()
+		life("second")
+		for p, b := range g.stores["b"].rows {
+			if a := g.stores["a"].rows[p]; a.Epoch <= b.Epoch {
+				t.Errorf("partition %d: the new history is at epoch %d, the store left behind at %d", p, a.Epoch, b.Epoch)
+			}
+			g.stores["b"].thaw()
+		}
+		g.stores["a"].thaw()
+		g.stores["c"].thaw()
+		g.start("a", "b", "c")
+		g.ready()
+		if v, _ := read(t, g.nodes["a"].Router(), id, "k"); v != "second" {
+			t.Errorf("k is %q, what was acknowledged last is gone", v)
+		}
 	})
 }
 

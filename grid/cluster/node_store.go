@@ -17,13 +17,14 @@ type Store interface {
 	// and again whenever it changes. Its Partitions and Positions of partitions
 	// are not looked at.
 	Bind(ctx context.Context, grid StoredGrid) error
-	// Load reads a partition and begins a history with it.
-	Load(ctx context.Context, p space.PartitionID, h space.History) (*space.Partition, error)
+	// Load reads a partition and begins a history with it, whose epoch is above
+	// the store's and the given one.
+	Load(ctx context.Context, p space.PartitionID, h space.History, above space.Epoch) (*space.Partition, error)
 	// Export writes what Import on another member reads.
 	Export(ctx context.Context, p space.PartitionID, w io.Writer) error
-	// Import reads another member's Export and begins a history with it. The
-	// store itself is not changed.
-	Import(ctx context.Context, r io.Reader, h space.History) (*space.Partition, error)
+	// Import reads another member's Export and begins a history with it, as Load
+	// does. The store itself is not changed.
+	Import(ctx context.Context, r io.Reader, h space.History, above space.Epoch) (*space.Partition, error)
 	// Attach begins to feed the store from a partition that this member holds, and
 	// Detach ends it.
 	Attach(p space.PartitionID, src StoreSource) error
@@ -45,7 +46,14 @@ type StoreInspector interface {
 // StoredGrid is what a store knows of the grid that it belongs to. All of it is
 // zero for a new store.
 type StoredGrid struct {
-	Cluster    ClusterID
+	Cluster ClusterID
+	// Version is that of the control state that this was true of last. It grows
+	// over cold starts: of two stores' accounts the greater one is the newer.
+	Version uint64
+	Owner   MemberID // whose store it is
+	// Members are those that the cluster had, by name, without the lost ones. A
+	// cold start needs them all, or a majority of them if loss is accepted.
+	Members    []MemberID
 	Count      int // partitions of the grid
 	Spaces     []space.Definition
 	LastSpace  space.ID
@@ -56,8 +64,10 @@ type StoredGrid struct {
 // StoredPartition is how far a store has come with one partition.
 type StoredPartition struct {
 	ID space.PartitionID
-	// Position is the last change that the store holds. The greater Epoch, then
-	// the greater Seq, is the newer one of two stores.
+	// Position is the last change that the store holds, and Epoch that of its
+	// leader. Within a history the greater Seq is the newer one of two stores; of
+	// two histories the one that has the greater Epoch, because each begins above
+	// what the stores of those before it have.
 	Position space.Position
 	Epoch    space.Epoch
 }

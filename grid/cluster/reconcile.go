@@ -378,15 +378,19 @@ func present(s *State, group *Group) (rs []Replica, changed bool) {
 	return rs, changed
 }
 
-// sources picks for each partition the store that has come furthest.
+// sources picks for each partition the store that has come furthest, and notes the
+// highest epoch that any of them has seen: the new history has to outrank also
+// those that it does not come from.
 func sources(ps []space.PartitionID, stored map[MemberID]StoredGrid) []Source {
 	best := map[space.PartitionID]StoredPartition{}
 	from := map[space.PartitionID]MemberID{}
+	epochs := map[space.PartitionID]space.Epoch{}
 	for _, m := range sortedKeys(stored) {
 		for _, p := range stored[m].Partitions {
 			if p.Position.History.IsZero() {
 				continue
 			}
+			epochs[p.ID] = max(epochs[p.ID], p.Epoch)
 			if b, ok := best[p.ID]; !ok || newer(&p, &b) {
 				best[p.ID], from[p.ID] = p, m
 			}
@@ -396,14 +400,17 @@ func sources(ps []space.PartitionID, stored map[MemberID]StoredGrid) []Source {
 	for i, p := range ps {
 		out[i] = Source{Partition: p, Kind: FromNothing}
 		if b, ok := best[p]; ok {
-			out[i] = Source{Partition: p, Kind: FromStore, Member: from[p], History: b.Position.History, Seq: b.Position.Seq}
+			out[i] = Source{
+				Partition: p, Kind: FromStore, Member: from[p],
+				History: b.Position.History, Seq: b.Position.Seq, Epoch: epochs[p],
+			}
 		}
 	}
 	return out
 }
 
 // newer compares two stores of one partition. Within a history the numbers
-// decide; a history that began later has seen more leaders.
+// decide; a history that began later began above the epochs of those before.
 func newer(a, b *StoredPartition) bool {
 	if a.Position.History == b.Position.History {
 		return a.Position.Seq > b.Position.Seq

@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space"
+)
+
+// behind is a cluster of three that has lost its logs: only b's store has what was
+// acknowledged last.
+func behind(t *testing.T) (*rig, space.ID) {
+	g := newRig(t, 3, NodeConfig{})
+	g.stores = map[string]*memoryStore{"a": newMemoryStore(), "b": newMemoryStore(), "c": newMemoryStore()}
+	g.start("a", "b", "c")
+	g.ready()
+	g.eventually("the cluster is whole", g.whole)
+	r := g.nodes["a"].Router()
+	id := defaultSpace(t, r)
+	write(t, r, id, "k", "old")
+	time.Sleep(time.Second)
+	g.stores["a"].freeze()
+	g.stores["c"].freeze()
+	write(t, r, id, "k", "new")
+	time.Sleep(time.Second)
+	for _, m := range []string{"a", "b", "c"} {
+		g.stores[m].freeze()
+		g.crash(m)
+		g.stores[m].thaw()
+	}
+	time.Sleep(time.Second)
+	return g, id
+}
+
+// A cold start waits for all members that the stores know, however few are
+// expected.
+func TestAColdStartWaitsForAllStores(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, id := behind(t)
+		g.cfg.Expect = 1
+		g.start("a", "c")
+		time.Sleep(20 * time.Second)
+		for _, n := range g.nodes {
+			if n.control.State().Formed() {
+				t.Fatal("the cluster was formed without the member that has the newest store")
+			}
+		}
+		g.start("b")
+		g.ready()
+		if v, _ := read(t, g.nodes["b"].Router(), id, "k"); v != "new" {
+			t.Errorf("k is %q, what was acknowledged last is gone", v)
+		}
+	})
+}
+
+// Who accepts loss starts cold with more than half of the members, not with less.
+func TestLossIsAcceptedByAMajority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, id := behind(t)
+		g.cfg.Expect, g.cfg.AcceptLoss = 1, true
+		g.start("a")
+		time.Sleep(20 * time.Second)
+		if g.nodes["a"].control.State().Formed() {
+			t.Fatal("one of three has formed the cluster")
+		}
+		g.start("c")
+		g.ready()
+		if v, _ := read(t, g.nodes["a"].Router(), id, "k"); v != "old" {
+			t.Errorf("k is %q", v)
+		}
+	})
+}
+
+// Whoever is missing is named by the newest account; a store that came into other
+// hands is there.
+func TestTheNewestAccountNamesTheMembers(t *testing.T) {
+	r := roll{there: map[MemberID]bool{}}
+	r.call("a", &StoredGrid{Cluster: ClusterID{1}, Version: 9, Owner: "a", Members: []MemberID{"a", "b", "c"}})
+	r.call("x", &StoredGrid{Cluster: ClusterID{1}, Version: 4, Owner: "c", Members: []MemberID{"a", "c", "z"}})
+	r.call("y", &StoredGrid{})
+	if got := r.absent(); !reflect.DeepEqual(got, []MemberID{"b"}) {
+		t.Errorf("%v are missed, want b alone", got)
+	}
+}
+
+// What a member tells of its store arrives as it is.
+func TestAnAccountSurvivesItsEncoding(t *testing.T) {
+	want := StoredGrid{
+		Cluster: ClusterID{1}, Version: 2, Owner: "a", Members: []MemberID{"a", "b"}, Count: 3,
+		Spaces: []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, LastSpace: 5,
+		Sinks:      []space.Sink{{ID: 1, Name: "store", Required: true}},
+		Partitions: []StoredPartition{{ID: 1, Position: space.Position{History: space.History{6}, Seq: 7}, Epoch: 8}},
+	}
+	if got, err := decodeStored(encodeStored(&want)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v (%v)", got, want, err)
+	}
+}
