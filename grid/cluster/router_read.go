@@ -133,6 +133,9 @@ func (r *Router) Invoke(ctx context.Context, unit, handler string, p space.Parti
 	if int(p) >= len(table) {
 		return space.Reply{}, errNoPartition(p)
 	}
+	if len(key) > space.MaxKeyBytes || len(body) > space.MaxValueBytes {
+		return space.Reply{}, &space.Error{Code: space.CodeTooLarge, Detail: "key or request of an invocation", Hint: "send less at once"}
+	}
 	g := table[p]
 	c := &Call{Partition: p}
 	defer r.settle(c)
