@@ -25,13 +25,21 @@ func (r *Router) Read(ctx context.Context, level Level, lookups []*Lookup) {
 		for i, l := range of {
 			gets[i] = l.Get
 		}
-		found, err := ask(ctx, r, g, level, func(svc Service) ([]Found, error) {
-			return svc.Read(ctx, g, level, gets)
-		})
-		for i, l := range of {
-			if l.Err = err; err == nil {
-				l.Found = found[i]
+		for done := 0; done < len(gets); {
+			lot := gets[done:min(len(gets), done+maxSubmissions)]
+			found, err := ask(ctx, r, g, level, func(svc Service) ([]Found, error) {
+				return svc.Read(ctx, g, level, lot)
+			})
+			if err != nil {
+				for _, l := range of[done:] {
+					l.Err = err
+				}
+				return
 			}
+			for i := range found {
+				of[done+i].Found, of[done+i].Err = found[i], nil
+			}
+			done += len(found)
 		}
 	})
 }
