@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	// maxMatched bounds the entries of one answer to a Match, and
-	// maxMatchedBytes their size: the goroutine that applies commands works them
-	// out, so an answer is a step that it can afford.
-	maxMatched      = 1024
-	maxMatchedBytes = 4 << 20
+	// maxMatched bounds the entries of one answer to a Match: the goroutine that
+	// applies commands works them out, so an answer is a step that it can afford.
+	maxMatched = 1024
+	// maxFoundBytes bounds keys and values of one answer to a Read or Match, but
+	// for its last entry, so that a short question cannot ask for gigabytes.
+	maxFoundBytes = 4 << 20
 )
 
 var _ Service = (*Node)(nil)
@@ -100,11 +101,9 @@ func (n *Node) Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]
 	if err != nil {
 		return nil, err
 	}
-	found := make([]Found, len(gets))
-	for i := range gets {
-		if err := h.read(ctx, l, &gets[i], &found[i]); err != nil {
-			return nil, err
-		}
+	found, err := readSome(gets, func(get *Get, found *Found) error { return h.read(ctx, l, get, found) })
+	if err != nil {
+		return nil, err
 	}
 	if err := h.confirm(ctx, l); err != nil {
 		return nil, err
@@ -117,13 +116,28 @@ func (n *Node) readLocal(g GroupID, gets []Get) ([]Found, error) {
 	if h == nil {
 		return nil, &NotLeaderError{Group: g}
 	}
-	found := make([]Found, len(gets))
-	for i := range gets {
-		p := h.host.partition(gets[i].Partition)
+	return readSome(gets, func(get *Get, found *Found) error {
+		p := h.host.partition(get.Partition)
 		if p == nil {
-			return nil, &NotLeaderError{Group: g}
+			return &NotLeaderError{Group: g}
 		}
-		found[i].Entry, found[i].Code = p.Get(gets[i].Space, gets[i].Key)
+		found.Entry, found.Code = p.Get(get.Space, get.Key)
+		return nil
+	})
+}
+
+// readSome looks up as many of the gets as one answer takes, at least one.
+func readSome(gets []Get, read func(*Get, *Found) error) ([]Found, error) {
+	found := make([]Found, len(gets))
+	size := 0
+	for i := range gets {
+		if size >= maxFoundBytes {
+			return found[:i], nil
+		}
+		if err := read(&gets[i], &found[i]); err != nil {
+			return nil, err
+		}
+		size += len(found[i].Entry.Key) + len(found[i].Entry.Value)
 	}
 	return found, nil
 }
@@ -196,16 +210,18 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 		}
 	}
 	m := Matched{Next: q.From}
-	for i, size := 0, 0; i < len(q.Partitions) && len(m.Entries) < min(q.Limit, maxMatched) && size < maxMatchedBytes; i++ {
-		more, err := h.match(ctx, l, &q, q.Partitions[i], &m)
+	room := maxFoundBytes
+	for i := 0; i < len(q.Partitions) && len(m.Entries) < min(q.Limit, maxMatched) && room > 0; i++ {
+		had := len(m.Entries)
+		more, err := h.match(ctx, l, &q, q.Partitions[i], room, &m)
 		if err != nil {
 			return Matched{}, err
 		}
 		if m.Code != space.OK || more {
 			break
 		}
-		for j := range m.Entries {
-			size += len(m.Entries[j].Key) + len(m.Entries[j].Value)
+		for j := range m.Entries[had:] {
+			room -= len(m.Entries[had+j].Key) + len(m.Entries[had+j].Value)
 		}
 		m.Done, m.Next = i+1, 0
 	}
@@ -217,9 +233,10 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 	return m, nil
 }
 
-// match searches one partition, on the goroutine that applies, and reports
-// whether it stopped before the end.
-func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.PartitionID, m *Matched) (more bool, err error) {
+// match searches one partition, on the goroutine that applies, until it has
+// found what is wanted or room bytes, and reports whether it stopped before the
+// end.
+func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.PartitionID, room int, m *Matched) (more bool, err error) {
 	want := min(q.Limit, maxMatched) - len(m.Entries)
 	var found []space.Entry
 	gone := false
@@ -229,12 +246,12 @@ func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.Part
 			gone = true
 			return
 		}
-		found, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, q.AllowScan)
+		found, more, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, room, q.AllowScan)
 	})
 	if err != nil || gone {
 		return false, fmt.Errorf("%w: the replica of group %d is closing", ErrUnavailable, h.id)
 	}
-	if more = len(found) == want; more {
+	if more {
 		m.Next = found[len(found)-1].Order + 1
 	}
 	for i := range found {

@@ -161,19 +161,28 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, DefaultTimeout)
 }
 
-// submit repeats the calls of one group until each has an outcome.
+// submit repeats the calls of one group, lot by lot, until each has an outcome.
 func (r *Router) submit(ctx context.Context, g GroupID, calls []*Call) {
 	turn := r.turn(ctx, g)
-	for {
+	most := maxSubmissions // calls of one lot
+	for len(calls) > 0 {
 		svc, err := turn.service()
+		sent := 0
 		if err == nil {
-			err = r.beginAll(ctx, g, svc, calls)
+			sent, err = r.begin(ctx, g, svc, calls[:min(len(calls), most)])
 		}
-		if err == nil {
-			calls, err = r.attempt(ctx, g, svc, calls)
+		if sent > 0 && err == nil {
+			var again []*Call
+			again, err = r.attempt(ctx, g, svc, calls[:sent])
+			calls = append(again, calls[sent:]...)
 		}
-		if len(calls) == 0 {
-			return
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errCut) && ctx.Err() == nil:
+			// The member is there and keeps the answers: no need to wait.
+			most = max(1, sent/2)
+			continue
 		}
 		if !turn.again(err) {
 			for _, c := range calls {
@@ -186,8 +195,14 @@ func (r *Router) submit(ctx context.Context, g GroupID, calls []*Call) {
 }
 
 // attempt sends calls once and returns those that have to be sent again, with
-// one of the reasons.
+// one of the reasons: errCut only if there is no other.
 func (r *Router) attempt(ctx context.Context, g GroupID, svc Service, calls []*Call) (again []*Call, reason error) {
+	if c := calls[0]; len(c.body) > space.MaxCommandBytes {
+		// It is alone: more than one never exceed maxSubmitBytes.
+		c.Err = &space.Error{Code: space.CodeTooLarge, Detail: "command", Hint: "split it"}
+		r.settle(c)
+		return nil, nil
+	}
 	subs := make([]Submission, len(calls))
 	for i, c := range calls {
 		subs[i] = Submission{Partition: c.Partition, Command: c.body}
@@ -201,18 +216,26 @@ func (r *Router) attempt(ctx context.Context, g GroupID, svc Service, calls []*C
 		if err == nil {
 			err = r.judge(c)
 		}
+		if errors.Is(err, ErrIndeterminate) {
+			c.maybe = true
+		}
 		switch {
 		case err == nil:
 			r.settle(c)
-			continue
-		case errors.Is(err, ErrIndeterminate):
-			c.maybe = true
+		case errors.Is(err, errCut) && len(calls) == 1, !repeatable(err) && c.maybe:
+			// Even alone the answer fits no frame; or the refusal says nothing
+			// about an earlier sending that may have arrived.
+			c.fail(err)
+			r.settle(c)
 		case !repeatable(err):
 			c.Err = err
 			r.settle(c)
-			continue
+		default:
+			again = append(again, c)
+			if reason == nil || errors.Is(reason, errCut) {
+				reason = err
+			}
 		}
-		again, reason = append(again, c), err
 	}
 	return again, reason
 }
@@ -246,24 +269,28 @@ func (c *Call) fail(reason error) {
 	c.Err = fmt.Errorf("%w: %w", ErrUnavailable, reason)
 }
 
-// beginAll gives identities to the calls that have none.
-func (r *Router) beginAll(ctx context.Context, g GroupID, svc Service, calls []*Call) error {
-	for _, c := range calls {
-		if c.begun {
-			continue
+// begin gives identities to the calls that have none, as far as one lot goes, and
+// returns how many calls that is: at least one unless there is an error.
+func (r *Router) begin(ctx context.Context, g GroupID, svc Service, calls []*Call) (int, error) {
+	size := 0
+	for i, c := range calls {
+		if !c.begun {
+			id, err := r.identify(ctx, g, svc, c.Partition)
+			if err != nil {
+				return 0, err
+			}
+			c.id, c.begun = id, true
+			cmd := space.Command{
+				History: id.history, Session: r.mu.session, Sequence: id.sequence, Acked: id.acked,
+				Deadline: id.deadline, Independent: c.Independent, Ops: c.Ops,
+			}
+			c.body = cmd.Append(c.body[:0])
 		}
-		id, err := r.identify(ctx, g, svc, c.Partition)
-		if err != nil {
-			return err
+		if size += len(c.body); size > maxSubmitBytes && i > 0 {
+			return i, nil
 		}
-		c.id, c.begun = id, true
-		cmd := space.Command{
-			History: id.history, Session: r.mu.session, Sequence: id.sequence, Acked: id.acked,
-			Deadline: id.deadline, Independent: c.Independent, Ops: c.Ops,
-		}
-		c.body = cmd.Append(c.body[:0])
 	}
-	return nil
+	return len(calls), nil
 }
 
 // identify returns the identity for a new command, after saying hello to the

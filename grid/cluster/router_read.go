@@ -25,13 +25,21 @@ func (r *Router) Read(ctx context.Context, level Level, lookups []*Lookup) {
 		for i, l := range of {
 			gets[i] = l.Get
 		}
-		found, err := ask(ctx, r, g, level, func(svc Service) ([]Found, error) {
-			return svc.Read(ctx, g, level, gets)
-		})
-		for i, l := range of {
-			if l.Err = err; err == nil {
-				l.Found = found[i]
+		for done := 0; done < len(gets); {
+			lot := gets[done:min(len(gets), done+maxSubmissions)]
+			found, err := ask(ctx, r, g, level, func(svc Service) ([]Found, error) {
+				return svc.Read(ctx, g, level, lot)
+			})
+			if err != nil {
+				for _, l := range of[done:] {
+					l.Err = err
+				}
+				return
 			}
+			for i := range found {
+				of[done+i].Found, of[done+i].Err = found[i], nil
+			}
+			done += len(found)
 		}
 	})
 }
@@ -132,6 +140,9 @@ func (r *Router) Invoke(ctx context.Context, unit, handler string, p space.Parti
 	table := r.State().Table
 	if int(p) >= len(table) {
 		return space.Reply{}, errNoPartition(p)
+	}
+	if len(key) > space.MaxKeyBytes || len(body) > space.MaxValueBytes {
+		return space.Reply{}, &space.Error{Code: space.CodeTooLarge, Detail: "key or request of an invocation", Hint: "send less at once"}
 	}
 	g := table[p]
 	c := &Call{Partition: p}

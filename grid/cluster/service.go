@@ -26,7 +26,9 @@ type Service interface {
 	// Submit proposes commands to partitions of one group, in order, and returns
 	// one outcome for each. Only the group's leader accepts.
 	Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome
-	// Read looks up entries by key in partitions of one group.
+	// Read looks up entries by key in partitions of one group. It answers the
+	// first of the gets, at least one, as many as one answer takes: the rest is
+	// asked for again.
 	Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]Found, error)
 	// Match finds entries of some partitions of one group by template.
 	Match(ctx context.Context, g GroupID, level Level, q Match) (Matched, error)

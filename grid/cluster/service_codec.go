@@ -32,11 +32,17 @@ const (
 	callExport  uint8 = 37 // a stream: a partition out of your store
 )
 
-// Bounds of a request. A client splits what is larger.
+// Bounds of a request and of its answer. A client splits what is larger.
 const (
-	maxSubmissions  = 4096 // commands, gets of one request
-	maxNameBytes    = 128  // unit and handler names, what to inspect
-	maxRequestBytes = 24 << 20
+	maxSubmissions  = 4096     // commands, gets of one request
+	maxNameBytes    = 128      // unit and handler names, what to inspect
+	maxRequestBytes = 24 << 20 // a frame, in either direction
+	// maxSubmitBytes bounds the commands of one Submit, unless it is a single
+	// one: what they read back is often about as large as they are.
+	maxSubmitBytes = space.MaxCommandBytes
+	// maxOutcomeBytes bounds the outcomes of one answer. The rest of the frame
+	// has room for maxSubmissions outcomes that are cut.
+	maxOutcomeBytes = maxRequestBytes - 16*maxSubmissions
 )
 
 // Codes of errors as they cross a connection.
@@ -49,6 +55,7 @@ const (
 	errHandler        uint16 = 6
 	errInvalid        uint16 = 7
 	errOther          uint16 = 8
+	errAnswerCut      uint16 = 9
 	errSpace          uint16 = 16 // plus the space.Code
 )
 
@@ -66,6 +73,8 @@ func toWire(err error) *wire.Error {
 		return &wire.Error{Code: errNotLeader, Detail: wire.AppendString(detail, string(notLeader.Leader))}
 	case errors.Is(err, ErrUnavailable):
 		return &wire.Error{Code: errUnavailable}
+	case errors.Is(err, errCut):
+		return &wire.Error{Code: errAnswerCut}
 	case errors.Is(err, ErrIndeterminate):
 		return &wire.Error{Code: errIndeterminate}
 	case errors.Is(err, ErrOverloaded):
@@ -92,6 +101,9 @@ func fromWire(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case errors.Is(err, wire.ErrBusy):
 		return ErrOverloaded
+	case errors.Is(err, wire.ErrFrameTooLarge) && !errors.Is(err, wire.ErrBroken):
+		// It was not sent, and would not be if it were repeated.
+		return &space.Error{Code: space.CodeTooLarge, Detail: "request", Hint: "send less at once"}
 	default:
 		// A context that ended, a connection that broke: it may have arrived.
 		return fmt.Errorf("%w: %w", ErrIndeterminate, err)
@@ -104,6 +116,8 @@ func fromWire(err error) error {
 		return ErrUnavailable
 	case errIndeterminate:
 		return ErrIndeterminate
+	case errAnswerCut:
+		return errCut
 	case errOverloaded:
 		return ErrOverloaded
 	case errUnknownHandler:
@@ -116,8 +130,13 @@ func fromWire(err error) error {
 	if e.Code > errSpace && e.Code <= errSpace+255 {
 		return &space.Error{Code: space.Code(e.Code - errSpace), Detail: e.Message, Hint: string(e.Detail)}
 	}
-	return fmt.Errorf("cluster: the member answered with the unknown error %d: %s", e.Code, e.Message)
+	// Such as an answer that no frame takes: the request was carried out.
+	return fmt.Errorf("%w: the member answered with the unknown error %d: %s", ErrIndeterminate, e.Code, e.Message)
 }
+
+// errCut is the outcome of a command whose answer had no room beside those of
+// the others. It is kept: a repeat in smaller company has it.
+var errCut = fmt.Errorf("%w: the answers are longer than a frame (ask for less at once)", ErrIndeterminate)
 
 func appendHistory(dst []byte, h space.History) []byte { return wire.AppendBytes(dst, h[:]) }
 
@@ -200,15 +219,26 @@ func parseSubmit(b []byte) (GroupID, []Submission, error) {
 	return g, subs, p.End()
 }
 
+// appendOutcomes appends as many outcomes as fit into a frame. In place of each
+// that does not there is errCut.
 func appendOutcomes(dst []byte, outs []Outcome) []byte {
+	start := len(dst)
 	dst = binary.AppendUvarint(dst, uint64(len(outs)))
 	for i := range outs {
-		if outs[i].Err == nil {
+		// The lengths before reply, message and detail take less than this.
+		const lengths = 16
+		room := maxOutcomeBytes - (len(dst) - start) - lengths
+		if outs[i].Err == nil && len(outs[i].Reply) <= room {
 			dst = append(dst, 0)
 			dst = wire.AppendBytes(dst, outs[i].Reply)
 			continue
 		}
-		e := toWire(outs[i].Err)
+		e := &wire.Error{Code: errAnswerCut}
+		if outs[i].Err != nil {
+			if whole := toWire(outs[i].Err); len(whole.Message)+len(whole.Detail) <= room {
+				e = whole
+			}
+		}
 		dst = append(dst, 1)
 		dst = binary.AppendUvarint(dst, uint64(e.Code))
 		dst = wire.AppendString(dst, e.Message)
@@ -266,12 +296,13 @@ func appendFound(dst []byte, found []Found) []byte {
 	return dst
 }
 
+// parseFound reads the answers to the first of n gets.
 func parseFound(b []byte, n int) ([]Found, error) {
 	p := wire.NewParser(b)
-	if c := p.Uvarint(); c != uint64(n) {
-		return nil, wire.ErrMalformed
+	found := make([]Found, parseCount(p, n, 1))
+	if len(found) == 0 && n > 0 {
+		p.Fail(wire.ErrMalformed)
 	}
-	found := make([]Found, n)
 	for i := range found {
 		found[i].Code = space.Code(p.Byte())
 		if found[i].Code == space.OK && p.Err() == nil {

@@ -184,25 +184,30 @@ func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
 	return OK
 }
 
-// Match appends to dst the first limit entries of a space that match a template,
-// in their order, from the given order number on. allowScan lifts the limit on
-// entries examined. Only the goroutine that applies may call it.
-func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limit int, allowScan bool) ([]Entry, Code) {
+// Match appends to dst the first entries of a space that match a template, in
+// their order, from the given order number on. It stops when dst has limit
+// entries, or room bytes of keys and values are appended, the last entry going
+// beyond; then more is true and the search goes on behind the last entry. room
+// and what dst lacks to limit are positive. allowScan lifts the limit on entries
+// examined. Only the goroutine that applies may call it.
+func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
 	sp := (*p.spaces.Load())[id]
 	if sp == nil {
-		return dst, CodeNoSpace
+		return dst, false, CodeNoSpace
 	}
 	t, code := parseTemplate(template)
 	if code != OK {
-		return dst, code
+		return dst, false, code
 	}
 	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
 		if !p.gone(r) {
 			dst = append(dst, entryOf(r))
+			room -= len(r.Key()) + len(r.Value())
 		}
-		return len(dst) < limit
+		more = len(dst) >= limit || room <= 0
+		return !more
 	})
-	return dst, code
+	return dst, more, code
 }
 
 // NextDeadline returns the earliest end of a lease, or Never if no entry has

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"testing"
@@ -180,7 +181,7 @@ func TestLeaseEndsWhenACommandPastItIsApplied(t *testing.T) {
 	if removed := p.Status().Seq - seq; removed >= n {
 		t.Fatalf("one command removed %d entries", removed)
 	}
-	if es, _ := p.Match(nil, 1, nil, 0, n, true); len(es) != 0 {
+	if es, _, _ := p.Match(nil, 1, nil, 0, n, math.MaxInt, true); len(es) != 0 {
 		t.Fatalf("%d entries are still matched", len(es))
 	}
 	for range n {
@@ -231,9 +232,35 @@ func TestIndexCanBeAddedLater(t *testing.T) {
 	if r := apply(t, p, 0, space.DefineCommand(&def)); r.Code != space.OK {
 		t.Fatal(r.Code)
 	}
-	es, code := p.Match(nil, 2, encode(map[string]any{"b": int64(29)}), 0, 10, false)
+	es, _, code := p.Match(nil, 2, encode(map[string]any{"b": int64(29)}), 0, 10, math.MaxInt, false)
 	if code != space.OK || len(es) != 1 {
 		t.Fatalf("%v, %d found", code, len(es))
+	}
+}
+
+// TestMatchStopsWhenItHasEnough: by entries or by bytes, and going on behind the
+// last entry finds the rest.
+func TestMatchStopsWhenItHasEnough(t *testing.T) {
+	p := newPartition(t)
+	for i := range 10 {
+		apply(t, p, 0, command(put(strconv.Itoa(i), "123456789"))) // ten bytes each
+	}
+	for _, c := range []struct{ limit, room, want int }{{3, math.MaxInt, 3}, {100, 1, 1}, {100, 30, 3}, {100, 31, 4}, {100, math.MaxInt, 10}} {
+		var all []space.Entry
+		for from, more := uint64(0), true; more; {
+			var es []space.Entry
+			var code space.Code
+			es, more, code = p.Match(nil, 1, nil, from, c.limit, c.room, true)
+			if code != space.OK || more && len(es) != c.want || len(es) > c.want {
+				t.Fatalf("%+v: %v, %d found, more %v", c, code, len(es), more)
+			}
+			if all = append(all, es...); more {
+				from = es[len(es)-1].Order + 1
+			}
+		}
+		if len(all) != 10 {
+			t.Errorf("%+v: %d found in the end", c, len(all))
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // Handler answers one request. body and the reply belong to the handler until
 // it returns; the reply is copied. ctx ends when the caller gives up or the
 // connection breaks. An error crosses as an *Error, with code 0 unless it is
-// one.
+// one; so does a reply above MaxFrame, although the handler was run.
 type Handler func(ctx context.Context, kind uint8, body []byte) ([]byte, error)
 
 // StreamHandler answers a request with items: send copies its argument, waits
@@ -160,6 +160,8 @@ func (s *session) serveCall(ctx context.Context, f Frame) {
 	// bounded by its write timeout, whatever became of the request.
 	ctx = context.WithoutCancel(ctx)
 	if err == nil {
+		// A reply that is too large for a frame becomes an error of code 0,
+		// which says nothing about what the handler has done.
 		err = s.w.Send(ctx, kindReply, f.ID, Bytes(reply))
 	}
 	if err != nil {
