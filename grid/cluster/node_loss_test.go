@@ -55,6 +55,52 @@ func TestAColdStartWaitsForAllStores(t *testing.T) {
 	})
 }
 
+// A cold start whose source goes away for good begins anew from the other stores,
+// when the source is declared lost or at once if loss is accepted, and never ends
+// before.
+func TestAColdStartOutlivesItsSource(t *testing.T) {
+	for name, accept := range map[string]bool{"declared lost": false, "loss accepted": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, id := behind(t)
+				g.cfg.AcceptLoss = accept
+				g.stores["b"].hideRows()
+				g.start("a", "b", "c")
+				n := g.nodes["a"]
+				p := space.PartitionOf([]byte("k"), g.cfg.Partitions)
+				source := func() MemberID {
+					s := n.control.State()
+					if !s.Formed() || s.Groups[s.Table[p]-1].Stage != Bootstrapping {
+						return ""
+					}
+					for _, src := range s.Groups[s.Table[p]-1].Bootstrap.Sources {
+						if src.Partition == p {
+							return src.Member
+						}
+					}
+					return ""
+				}
+				g.eventually("b's store is to be read", func() bool { return source() == "b" })
+				g.crash("b")
+				if !accept {
+					time.Sleep(time.Minute)
+					if source() != "b" {
+						t.Fatal("the start went on without b, which is not lost")
+					}
+					m, _ := n.control.State().Member("b")
+					if _, err := n.Router().Control(t.Context(), &DeclareLost{Member: "b", Incarnation: m.Incarnation}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				g.ready()
+				if v, _ := read(t, n.Router(), id, "k"); v != "old" {
+					t.Errorf("k is %q", v)
+				}
+			})
+		})
+	}
+}
+
 // Who accepts loss starts cold with more than half of the members, not with less.
 func TestLossIsAcceptedByAMajority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
