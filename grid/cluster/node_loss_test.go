@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"reflect"
 	"testing"
 	"testing/synctest"
@@ -142,4 +143,47 @@ func TestAnAccountSurvivesItsEncoding(t *testing.T) {
 	if got, err := decodeStored(encodeStored(&want)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v (%v)", got, want, err)
 	}
+}
+
+// A member that has become part of a cluster does not found another one, whatever
+// it was about to do, and keeps what it has agreed on.
+func TestAFounderThatIsLateChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := alone(t, NodeConfig{})
+		before := n.control.State()
+		if err := n.foundWith(t.Context(), &Form{Cluster: ClusterID{9}, Durability: Memory, Members: []Member{n.self()}}); err == nil {
+			t.Error("a second cluster was founded")
+		}
+		if n.control.State() != before {
+			t.Errorf("the member is in cluster %s, was in %s", n.control.State().Cluster, before.Cluster)
+		}
+	})
+}
+
+// slowStore takes its time to tell what it holds.
+type slowStore struct{ *memoryStore }
+
+func (s slowStore) Stored(ctx context.Context) (StoredGrid, error) {
+	time.Sleep(consentTime + time.Second)
+	return s.memoryStore.Stored(ctx)
+}
+
+// A founder whose members have agreed to another one while it read their stores
+// does not found.
+func TestConsentThatRanOutIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := OpenNode(t.Context(), NodeConfig{Store: slowStore{newMemoryStore()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		time.Sleep(consentTime + time.Second/2)
+		if !n.consent.grant("another") {
+			t.Fatal("consent does not run out")
+		}
+		time.Sleep(time.Second)
+		if n.control.State().Formed() {
+			t.Error("the cluster was founded without consent")
+		}
+	})
 }
