@@ -126,17 +126,11 @@ func (n *Node) found(ctx context.Context) error {
 		Partitions: n.cfg.Partitions, Copies: n.cfg.Copies, Durability: n.cfg.Durability,
 	}
 	roll := roll{there: map[MemberID]bool{}}
+	var err error
+	if form.Members, err = n.consents(ctx, peers); err != nil {
+		return err
+	}
 	for _, p := range peers {
-		answer, err := n.probe(ctx, p.Member, probe{Founder: n.name})
-		switch {
-		case err != nil:
-			return fmt.Errorf("member %s: %w", p.Member, err)
-		case !answer.Blank:
-			return fmt.Errorf("member %s belongs to a cluster", p.Member)
-		case !answer.Granted:
-			return fmt.Errorf("member %s has agreed to another founder", p.Member)
-		}
-		form.Members = append(form.Members, answer.Member)
 		grid, err := n.storedOf(ctx, p.Member)
 		if err != nil {
 			return fmt.Errorf("store of member %s: %w", p.Member, err)
@@ -152,10 +146,37 @@ func (n *Node) found(ctx context.Context) error {
 	if absent := roll.absent(); len(absent) > 0 {
 		n.log.Warn("forming the cluster anew without some of its members; what only they hold is lost", "absent", absent)
 	}
+	// Reading the stores may have taken longer than consent lasts.
+	again, err := n.consents(ctx, peers)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(again, form.Members) {
+		return errors.New("a member was started again meanwhile")
+	}
 	if form.Cluster.IsZero() {
 		rand.Read(form.Cluster[:])
 	}
 	return n.foundWith(ctx, form)
+}
+
+// consents asks members to let this one found, and returns them as they want to
+// be admitted. All must agree.
+func (n *Node) consents(ctx context.Context, peers []Peer) ([]Member, error) {
+	var members []Member
+	for _, p := range peers {
+		answer, err := n.probe(ctx, p.Member, probe{Founder: n.name})
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("member %s: %w", p.Member, err)
+		case !answer.Blank:
+			return nil, fmt.Errorf("member %s belongs to a cluster", p.Member)
+		case !answer.Granted:
+			return nil, fmt.Errorf("member %s has agreed to another founder", p.Member)
+		}
+		members = append(members, answer.Member)
+	}
+	return members, nil
 }
 
 // recall takes over what a store knows of the cluster that it belonged to.
@@ -235,11 +256,22 @@ func (n *Node) foundWith(ctx context.Context, form *Form) error {
 			return err
 		}
 	}
-	if err := n.cgroup.Inspect(ctx, func() { n.control.state.Store(made.State()) }); err != nil {
+	// Another founder may have been quicker. What its control group applies here is
+	// not to be replaced, neither now nor when founding fails.
+	var put bool
+	err := n.cgroup.Inspect(ctx, func() {
+		if before := n.control.State(); !before.Formed() {
+			put = n.control.state.CompareAndSwap(before, made.State())
+		}
+	})
+	switch {
+	case err != nil:
 		return err
+	case !put:
+		return errors.New("cluster: this member has become part of a cluster meanwhile")
 	}
 	if err := n.cgroup.Found(); err != nil {
-		n.control.state.Store(&State{})
+		n.control.state.CompareAndSwap(made.State(), &State{})
 		return fmt.Errorf("cluster: found the control group: %w", err)
 	}
 	n.states.ring()

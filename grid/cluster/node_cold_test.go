@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,6 +24,7 @@ type memoryStore struct {
 	rows map[space.PartitionID]*storedRows
 	src  map[space.PartitionID]StoreSource
 	stop bool // nothing gets durable any more
+	hide bool // it tells what it holds, and does not give it out
 	wg   sync.WaitGroup
 }
 
@@ -85,6 +87,9 @@ type exported struct {
 func (s *memoryStore) Export(_ context.Context, p space.PartitionID, w io.Writer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hide {
+		return errors.New("the store does not give out its rows")
+	}
 	return gob.NewEncoder(w).Encode(exported{p, *s.rows[p]})
 }
 
@@ -208,6 +213,13 @@ func (s *memoryStore) freeze() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop = true
+}
+
+// hideRows lets nothing be read by other members.
+func (s *memoryStore) hideRows() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hide = true
 }
 
 // thaw makes the store usable by the next life of its member.

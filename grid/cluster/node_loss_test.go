@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"reflect"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,52 @@ func TestAColdStartWaitsForAllStores(t *testing.T) {
 	})
 }
 
+// A cold start whose source goes away for good begins anew from the other stores,
+// when the source is declared lost or at once if loss is accepted, and never ends
+// before.
+func TestAColdStartOutlivesItsSource(t *testing.T) {
+	for name, accept := range map[string]bool{"declared lost": false, "loss accepted": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, id := behind(t)
+				g.cfg.AcceptLoss = accept
+				g.stores["b"].hideRows()
+				g.start("a", "b", "c")
+				n := g.nodes["a"]
+				p := space.PartitionOf([]byte("k"), g.cfg.Partitions)
+				source := func() MemberID {
+					s := n.control.State()
+					if !s.Formed() || s.Groups[s.Table[p]-1].Stage != Bootstrapping {
+						return ""
+					}
+					for _, src := range s.Groups[s.Table[p]-1].Bootstrap.Sources {
+						if src.Partition == p {
+							return src.Member
+						}
+					}
+					return ""
+				}
+				g.eventually("b's store is to be read", func() bool { return source() == "b" })
+				g.crash("b")
+				if !accept {
+					time.Sleep(time.Minute)
+					if source() != "b" {
+						t.Fatal("the start went on without b, which is not lost")
+					}
+					m, _ := n.control.State().Member("b")
+					if _, err := n.Router().Control(t.Context(), &DeclareLost{Member: "b", Incarnation: m.Incarnation}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				g.ready()
+				if v, _ := read(t, n.Router(), id, "k"); v != "old" {
+					t.Errorf("k is %q", v)
+				}
+			})
+		})
+	}
+}
+
 // Who accepts loss starts cold with more than half of the members, not with less.
 func TestLossIsAcceptedByAMajority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -96,4 +143,47 @@ func TestAnAccountSurvivesItsEncoding(t *testing.T) {
 	if got, err := decodeStored(encodeStored(&want)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v (%v)", got, want, err)
 	}
+}
+
+// A member that has become part of a cluster does not found another one, whatever
+// it was about to do, and keeps what it has agreed on.
+func TestAFounderThatIsLateChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := alone(t, NodeConfig{})
+		before := n.control.State()
+		if err := n.foundWith(t.Context(), &Form{Cluster: ClusterID{9}, Durability: Memory, Members: []Member{n.self()}}); err == nil {
+			t.Error("a second cluster was founded")
+		}
+		if n.control.State() != before {
+			t.Errorf("the member is in cluster %s, was in %s", n.control.State().Cluster, before.Cluster)
+		}
+	})
+}
+
+// slowStore takes its time to tell what it holds.
+type slowStore struct{ *memoryStore }
+
+func (s slowStore) Stored(ctx context.Context) (StoredGrid, error) {
+	time.Sleep(consentTime + time.Second)
+	return s.memoryStore.Stored(ctx)
+}
+
+// A founder whose members have agreed to another one while it read their stores
+// does not found.
+func TestConsentThatRanOutIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := OpenNode(t.Context(), NodeConfig{Store: slowStore{newMemoryStore()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		time.Sleep(consentTime + time.Second/2)
+		if !n.consent.grant("another") {
+			t.Fatal("consent does not run out")
+		}
+		time.Sleep(time.Second)
+		if n.control.State().Formed() {
+			t.Error("the cluster was founded without consent")
+		}
+	})
 }

@@ -253,9 +253,10 @@ func (g *governor) begin(ctx context.Context) error {
 		if who.Member == "" {
 			return fmt.Errorf("group %d: no member that could begin it is in sight", group.ID)
 		}
-		// Another attempt takes what the first one was to take.
+		// Another attempt takes what the first one was to take, if that is still
+		// to be had.
 		from := group.Bootstrap.Sources
-		if group.Stage != Bootstrapping {
+		if group.Stage != Bootstrapping || g.sourceGone(s, group) {
 			if stored == nil {
 				var err error
 				if stored, err = g.stores(ctx, s); err != nil {
@@ -281,7 +282,7 @@ func (g *governor) due(s *State, group *Group) (who Replica, due bool) {
 		}
 		m, ok := s.Member(group.Bootstrap.Member)
 		same := ok && m.Incarnation == group.Bootstrap.Incarnation && m.State != Lost
-		if same && (g.alive(m.ID) || time.Since(g.begun[key]) < bootstrapTime) {
+		if same && (g.alive(m.ID) || time.Since(g.begun[key]) < bootstrapTime) && !g.sourceGone(s, group) {
 			return Replica{}, false
 		}
 	case Serving:
@@ -298,6 +299,21 @@ func (g *governor) due(s *State, group *Group) (who Replica, due bool) {
 		}
 	}
 	return Replica{}, true
+}
+
+// sourceGone reports whether a bootstrap that is under way waits for a store that
+// it is not going to read: its member was declared lost, or is away for so long
+// that its loss, if accepted, is a fact.
+func (g *governor) sourceGone(s *State, group *Group) bool {
+	begun := g.begun[[2]uint64{uint64(group.ID), group.Bootstrap.Attempt}]
+	accepted := g.n.cfg.AcceptLoss && time.Since(begun) >= bootstrapTime
+	return slices.ContainsFunc(group.Bootstrap.Sources, func(src Source) bool {
+		if src.Member == "" {
+			return false
+		}
+		m, ok := s.Member(src.Member)
+		return !ok || m.State == Lost || accepted && !g.alive(src.Member)
+	})
 }
 
 func (g *governor) alive(m MemberID) bool {
