@@ -405,19 +405,19 @@ func TestGossipOverLoopback(t *testing.T) {
 	defer a.Close()
 	b := start("b", "127.0.0.1:0", a.self.String())
 	defer b.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if err := b.Join(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "each sees the other", func() bool {
+	within(t, 30*time.Second, "each sees the other", func() bool {
 		ma, mb := a.Members(), b.Members()
 		return len(ma) == 2 && len(mb) == 2 && ma[1].Peer == "b:7381" && mb[0].Peer == "a:7381"
 	})
-	if err := b.Leave(2 * time.Second); err != nil {
+	if err := b.Leave(20 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 3*time.Second, "a sees that b left", func() bool { return a.Members()[1].Status == Left })
+	within(t, 30*time.Second, "a sees that b left", func() bool { return a.Members()[1].Status == Left })
 }
 
 // noGoroutinesLeft waits for the library's probes under way, as Close does not.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -12,18 +13,21 @@ import (
 // read changed before its transaction was applied.
 const maxAttempts = 16
 
-// handlerView is a partition as a handler sees it.
+// handlerView is a partition as one run of a handler sees it.
 type handlerView struct {
 	h *held
-	l *leadership
 	p *carried
+	// now is the leader's time on the partition's clock. Entries whose lease has
+	// ended by then are hidden, and hid says that the handler has asked for one.
+	now space.Time
+	hid atomic.Bool
 }
 
-var _ View = handlerView{}
+var _ View = (*handlerView)(nil)
 
-func (v handlerView) Partitions() int { return len(v.h.n.control.State().Table) }
+func (v *handlerView) Partitions() int { return len(v.h.n.control.State().Table) }
 
-func (v handlerView) Definition(name string) *space.Definition {
+func (v *handlerView) Definition(name string) *space.Definition {
 	if def, ok := v.h.n.control.State().Space(name); ok {
 		return def
 	}
@@ -36,9 +40,10 @@ func (v handlerView) Definition(name string) *space.Definition {
 	return nil
 }
 
-func (v handlerView) Get(id space.ID, key []byte) (space.Entry, space.Code) {
+func (v *handlerView) Get(id space.ID, key []byte) (space.Entry, space.Code) {
 	e, code := v.p.Get(id, key)
-	if code == space.OK && past(&e, v.l.now(v.p.ID())) {
+	if code == space.OK && past(&e, v.now) {
+		v.hid.Store(true)
 		return space.Entry{}, space.CodeNotFound
 	}
 	return e, code
@@ -55,17 +60,18 @@ func (v handlerView) Get(id space.ID, key []byte) (space.Entry, space.Code) {
 // transaction, and the earlier answer wins if there is one.
 func (h *held) invoke(ctx context.Context, l *leadership, p *carried, call *Invocation) ([]byte, error) {
 	for attempt := range maxAttempts {
-		ops, err := h.n.cfg.Handlers.Invoke(ctx, call, handlerView{h, l, p})
+		ops, err := h.handle(ctx, l, p, call)
 		if err != nil {
 			var handler *HandlerError
-			err = refusal(err)
+			var refused *space.Error
+			own := errors.As(err, &handler)
 			switch {
-			case !errors.As(err, &handler):
-				return nil, err
-			case !call.Repeat:
+			case !call.Repeat && (own || errors.As(err, &refused)):
 				if unsure := h.confirm(ctx, l); unsure != nil {
 					return nil, unsure
 				}
+				return nil, err
+			case !own:
 				return nil, err
 			}
 			ops = append(checks(ops), space.Op{Code: space.OpRespond, Value: []byte(handler.Message), Limit: Refused})
@@ -91,6 +97,25 @@ func (h *held) invoke(ctx context.Context, l *leadership, p *carried, call *Invo
 		}
 	}
 	panic("cluster: a handler ran out of attempts without a final one")
+}
+
+// handle runs the handler once, or twice: a refusal because of what was hidden
+// from the handler counts only when the log says so too, and the entry may have
+// had its lease renewed on the way there. A transaction needs no such care: it
+// is stamped later than the handler's view.
+func (h *held) handle(ctx context.Context, l *leadership, p *carried, call *Invocation) ([]space.Op, error) {
+	v := &handlerView{h: h, p: p, now: l.now(p.ID())}
+	ops, err := h.n.cfg.Handlers.Invoke(ctx, call, v)
+	if err != nil && v.hid.Load() {
+		if err := h.tick(ctx, l, p.ID()); err != nil {
+			return nil, err
+		}
+		ops, err = h.n.cfg.Handlers.Invoke(ctx, call, v)
+	}
+	if err != nil {
+		return ops, refusal(err)
+	}
+	return ops, nil
 }
 
 // checks keeps the operations that say what a transaction depends on.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -157,14 +158,23 @@ func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) 
 		found.Entry, found.Code = p.Get(get.Space, get.Key)
 	}
 	for found.Code == space.OK && past(&found.Entry, l.now(get.Partition)) {
-		if err := h.order(ctx, l, []systemCommand{{get.Partition, space.TickCommand()}}); err != nil {
-			// That the entry is to be removed is no effect of the read.
-			return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
+		if err := h.tick(ctx, l, get.Partition); err != nil {
+			return err
 		}
 		found.Entry, found.Code = p.Get(get.Space, get.Key)
 	}
 	if found.Code != space.OK {
 		found.Entry = space.Entry{}
+	}
+	return nil
+}
+
+// tick brings a partition's clock to the leader's time, in the log: whatever this
+// leader takes for ended is so for every later leader.
+func (h *held) tick(ctx context.Context, l *leadership, id space.PartitionID) error {
+	if err := h.order(ctx, l, []systemCommand{{id, space.TickCommand()}}); err != nil {
+		// That leases end is no effect of the question that found it out.
+		return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
 	}
 	return nil
 }
@@ -209,6 +219,9 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 			}
 		}
 	}
+	if level == Local {
+		l = nil // what is applied here, whatever the leader's clock says
+	}
 	m := Matched{Next: q.From}
 	room := maxFoundBytes
 	for i := 0; i < len(q.Partitions) && len(m.Entries) < min(q.Limit, maxMatched) && room > 0; i++ {
@@ -233,32 +246,46 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 	return m, nil
 }
 
-// match searches one partition, on the goroutine that applies, until it has
-// found what is wanted or room bytes, and reports whether it stopped before the
-// end.
+// match searches one partition until it has found what is wanted or room bytes,
+// and reports whether it stopped before the end. If it meets an entry whose
+// lease has ended by the clock of leadership l, if there is one, the partition
+// learns so first, as in read.
 func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.PartitionID, room int, m *Matched) (more bool, err error) {
 	want := min(q.Limit, maxMatched) - len(m.Entries)
 	var found []space.Entry
-	gone := false
-	err = h.group.Inspect(ctx, func() {
-		p := h.host.partition(id)
-		if p == nil {
-			gone = true
-			return
+	search := func() error {
+		gone := false
+		err := h.group.Inspect(ctx, func() {
+			p := h.host.partition(id)
+			if p == nil {
+				gone = true
+				return
+			}
+			found, more, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, room, q.AllowScan)
+		})
+		if err != nil || gone {
+			return fmt.Errorf("%w: the replica of group %d is closing", ErrUnavailable, h.id)
 		}
-		found, more, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, room, q.AllowScan)
-	})
-	if err != nil || gone {
-		return false, fmt.Errorf("%w: the replica of group %d is closing", ErrUnavailable, h.id)
+		return nil
+	}
+	if err := search(); err != nil {
+		return false, err
+	}
+	if l != nil {
+		now := l.now(id)
+		if slices.ContainsFunc(found, func(e space.Entry) bool { return past(&e, now) }) {
+			if err := h.tick(ctx, l, id); err != nil {
+				return false, err
+			}
+			if err := search(); err != nil {
+				return false, err
+			}
+		}
 	}
 	if more {
 		m.Next = found[len(found)-1].Order + 1
 	}
-	for i := range found {
-		if l == nil || !past(&found[i], l.now(id)) {
-			m.Entries = append(m.Entries, found[i])
-		}
-	}
+	m.Entries = append(m.Entries, found...)
 	return more, nil
 }
 

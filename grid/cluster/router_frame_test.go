@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -182,5 +183,66 @@ func TestARefusalAfterALostAnswerIsUnknown(t *testing.T) {
 		if !errors.Is(c.Err, ErrIndeterminate) {
 			t.Errorf("%s: %v", name, c.Err)
 		}
+	}
+}
+
+// onlyA is a Topology of one member, a, and one partition.
+type onlyA struct{}
+
+func (onlyA) State() *State {
+	return &State{Table: []GroupID{1}, Groups: []Group{{ID: 1, Replicas: []Replica{{Member: "a"}}}}}
+}
+
+func (onlyA) Refresh(context.Context) error { return nil }
+
+// narrow is a leading member whose answer has room for a few outcomes and is cut
+// as a whole when more were asked for.
+type narrow struct {
+	Service
+	room int
+	lots []int // how many commands each Submit had
+}
+
+func (s *narrow) Hello(context.Context, GroupID) ([]Greeting, error) {
+	return []Greeting{{History: space.History{1}}}, nil
+}
+
+func (s *narrow) Submit(_ context.Context, _ GroupID, subs []Submission) []Outcome {
+	s.lots = append(s.lots, len(subs))
+	outs := make([]Outcome, len(subs))
+	for i := range outs {
+		if outs[i].Err = errCut; len(subs) <= s.room {
+			reply := space.Reply{Failed: -1}
+			outs[i] = Outcome{Reply: reply.Append(nil)}
+		}
+	}
+	return outs
+}
+
+// When an answer came back cut, less is asked for at once, without a pause; an
+// answer that fits no frame even alone ends its call as unknown.
+func TestLotsShrinkUntilTheAnswerFits(t *testing.T) {
+	for room, want := range map[int]error{3: nil, 1: nil, 0: ErrIndeterminate} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &narrow{room: room}
+			r := NewRouter(RouterConfig{Topology: onlyA{}, Self: "a", Local: s})
+			calls := make([]*Call, 16)
+			for i := range calls {
+				calls[i] = &Call{Ops: []space.Op{{Code: space.OpRead, Space: 1, Key: []byte("k")}}}
+			}
+			start := time.Now()
+			r.Do(t.Context(), calls)
+			for i, c := range calls {
+				if !errors.Is(c.Err, want) {
+					t.Errorf("room for %d: call %d: %v", room, i, c.Err)
+				}
+			}
+			if took := time.Since(start); took != 0 || len(s.lots) > 2*len(calls) {
+				t.Errorf("room for %d: it took %v and lots of %v", room, took, s.lots)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
