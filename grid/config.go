@@ -24,7 +24,8 @@ type Config struct {
 	// Join lists gossip addresses of other members.
 	Join []string
 	// Expect is how many members form the cluster together, this one included;
-	// default 1. It does not matter once the cluster is formed.
+	// default 1. It does not matter once the cluster is formed. A cluster that
+	// starts from its stores waits for all members that the stores know.
 	Expect int
 	// Cluster keeps clusters apart that could hear each other; default "spacegrid".
 	Cluster string
@@ -36,8 +37,8 @@ type Config struct {
 	Partitions int
 	// Copies of every partition, members permitting; default 3.
 	Copies int
-	// AcceptLoss lets a cold start go on without members that do not report. What
-	// only they had is lost.
+	// AcceptLoss lets a cold start go on without members that do not report, if
+	// more than half do. What only they had is lost.
 	AcceptLoss bool
 	// Logger gets one line for each change of state; nil discards them.
 	Logger *slog.Logger
