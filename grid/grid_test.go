@@ -208,3 +208,28 @@ func TestWatchSeesSnapshotThenChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestPatientContext: a request that may take hours is carried out like any
+// other.
+func TestPatientContext(t *testing.T) {
+	g, _ := open(t, grid.Config{Partitions: 4})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+	defer cancel()
+	seats, err := grid.OpenSpace[seat](ctx, g, "seats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := seats.Write(ctx, seat{ID: "1"})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("still repeated after 20 s")
+	}
+}

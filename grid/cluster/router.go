@@ -18,6 +18,10 @@ const (
 	// answerMargin is how much longer than the request an answer is kept, so
 	// that the last repeat of a request still finds it.
 	answerMargin = 5 * time.Second
+	// maxBudget bounds the time that a command's deadline leaves for repeats,
+	// however much longer the request may take: partitions refuse to keep answers
+	// for more than an hour.
+	maxBudget = 10 * time.Minute
 
 	backoffMin = 2 * time.Millisecond
 	backoffMax = 100 * time.Millisecond
@@ -300,7 +304,7 @@ func (r *Router) identify(ctx context.Context, g GroupID, svc Service, p space.P
 	s := r.session(p)
 	for range 2 {
 		now := time.Now()
-		if id, ok := s.begin(now, deadline.Sub(now)+answerMargin); ok {
+		if id, ok := s.begin(now, min(deadline.Sub(now), maxBudget)+answerMargin); ok {
 			return id, nil
 		}
 		greetings, err := svc.Hello(ctx, g)
