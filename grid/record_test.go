@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"sync"
 	"testing"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -11,9 +12,17 @@ import (
 )
 
 // led is a partition as a member's record sees it.
-type led struct{ p *space.Partition }
+type led struct {
+	p *space.Partition
+	// turn is held by whoever applies and by who must not look meanwhile.
+	turn *sync.Mutex
+}
+
+func newLed(p *space.Partition) led { return led{p: p, turn: new(sync.Mutex)} }
 
 func (s led) Describe() cluster.StoreDescription {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	st := s.p.Status()
 	return cluster.StoreDescription{History: st.History, Origin: st.Origin, Epoch: st.Epoch, Last: st.Seq}
 }
@@ -23,11 +32,15 @@ func (s led) Read(dst []space.Change, after space.Seq, n int) ([]space.Change, e
 }
 
 func (s led) Cut(context.Context) (*space.Image, space.Time, error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	return s.p.Image(), s.p.Clock(), nil
 }
 
 // elect gives the partition so many new leaders, one after the other.
 func (s led) elect(leaders int) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	for range leaders {
 		c := space.EpochCommand(1)
 		s.p.Apply(s.p.Clock(), &c)
@@ -35,6 +48,8 @@ func (s led) elect(leaders int) {
 }
 
 func (s led) write(entries int) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	for i := range entries {
 		op := space.Op{Code: space.OpWrite, Space: 1, Key: []byte{'k', byte(i)}, Value: []byte("v")}
 		s.p.Apply(s.p.Clock(), &space.Command{Ops: []space.Op{op}})
@@ -85,7 +100,7 @@ func (r *record) epoch(t *testing.T) space.Epoch {
 // was away when that history began.
 func TestTheLaterHistoryHasTheGreaterEpoch(t *testing.T) {
 	stays, returns := newRecord(t), newRecord(t)
-	first := led{space.New(0, space.History{1})}
+	first := newLed(space.New(0, space.History{1))}
 	first.elect(1)
 	def := space.DefineCommand(&space.Definition{ID: 1, Name: "s", Shape: space.ShapeBytes})
 	first.p.Apply(0, &def)
@@ -105,8 +120,8 @@ func TestTheLaterHistoryHasTheGreaterEpoch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stays.follow(t, led{p})
-	led{p}.write(300)
+	stays.follow(t, newLed(p))
+	newLed(p).write(300)
 	stays.catchUp(t)
 	if later, earlier := stays.epoch(t), returns.epoch(t); later <= earlier {
 		t.Errorf("the store of the later history is at epoch %d, that of the earlier at %d: acknowledged changes are lost", later, earlier)
