@@ -100,7 +100,7 @@ func (r *record) epoch(t *testing.T) space.Epoch {
 // was away when that history began.
 func TestTheLaterHistoryHasTheGreaterEpoch(t *testing.T) {
 	stays, returns := newRecord(t), newRecord(t)
-	first := newLed(space.New(0, space.History{1))}
+	first := newLed(space.New(0, space.History{1}))
 	first.elect(1)
 	def := space.DefineCommand(&space.Definition{ID: 1, Name: "s", Shape: space.ShapeBytes})
 	first.p.Apply(0, &def)
@@ -120,8 +120,9 @@ func TestTheLaterHistoryHasTheGreaterEpoch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stays.follow(t, newLed(p))
-	newLed(p).write(300)
+	second := newLed(p)
+	stays.follow(t, second)
+	second.write(300)
 	stays.catchUp(t)
 	if later, earlier := stays.epoch(t), returns.epoch(t); later <= earlier {
 		t.Errorf("the store of the later history is at epoch %d, that of the earlier at %d: acknowledged changes are lost", later, earlier)
