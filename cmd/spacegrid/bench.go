@@ -41,7 +41,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.benchKVCommand(), a.benchReplicatedCommand(), a.benchCompareCommand())
+	c.AddCommand(a.benchKVCommand(), a.benchEmbeddedCommand(), a.benchReplicatedCommand(), a.benchCompareCommand())
 	return c
 }
 
@@ -63,6 +63,25 @@ func (a *app) benchKVCommand() *cobra.Command {
 	c.Flags().IntVar(&f.load.Clients, "clients", 0, "connections (default 50)")
 	c.Flags().IntVar(&f.load.Pipeline, "pipeline", 0, "operations that a connection sends at once (default 1)")
 	c.Flags().Float64Var(&f.workload.Reads, "reads", 0.5, "share of reads")
+	return c
+}
+
+func (a *app) benchEmbeddedCommand() *cobra.Command {
+	var f benchFlags
+	var cfg bench.EmbeddedConfig
+	c := &cobra.Command{
+		Use:   "embedded",
+		Short: "Measure a member inside an application, by reads and writes",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg.Workload, cfg.Load, cfg.Runs, cfg.Progress = f.workload, f.load, f.runs, a.progress
+			report, err := bench.Embedded(c.Context(), cfg)
+			return errors.Join(a.showReport(&report), err)
+		},
+	}
+	f.register(c)
+	c.Flags().IntVar(&cfg.Members, "members", 1, "members in this process; the callers use the first")
+	c.Flags().IntSliceVar(&cfg.Callers, "callers", nil, "callers at once, each number a pair of cells (default 1,64)")
 	return c
 }
 
