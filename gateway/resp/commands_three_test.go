@@ -82,13 +82,18 @@ func startThree(t *testing.T) []string {
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
+	listeners := make([]net.Listener, n)
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		var err error
+		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		addresses[i] = l.Addr().String()
+		addresses[i] = listeners[i].Addr().String()
+	}
+	for _, l := range listeners { // all of them first, so that none is given twice
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return addresses
 }

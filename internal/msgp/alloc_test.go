@@ -1,6 +1,7 @@
 package msgp
 
 import (
+	"math"
 	"runtime"
 	"testing"
 )
@@ -8,11 +9,19 @@ import (
 // allocated returns the heap bytes that f allocates, freed ones included.
 // Tests that call it do not run in parallel.
 func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
+	const cheap = 1 << 10 // not worth another look
+	least := uint64(math.MaxUint64)
+	// What the runtime allocates beside it at one time it does not at all times.
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		if least = min(least, after.TotalAlloc-before.TotalAlloc); least <= cheap {
+			break
+		}
+	}
+	return least
 }
 
 // ticket is a typical entry: 8 fields in 134 bytes.
