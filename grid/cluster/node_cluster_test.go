@@ -126,14 +126,19 @@ func (g *rig) describe() {
 	}
 }
 
+// patience is how long a condition is waited for, in virtual time. A learner or
+// voter that was away is served again only after its leader's back-off, which
+// grows with the time away.
+const patience = 5 * time.Minute
+
 // eventually waits until a condition holds.
 func (g *rig) eventually(what string, cond func() bool) {
 	g.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !cond() {
 		if time.Now().After(deadline) {
 			g.describe()
-			g.t.Fatalf("after a minute still not: %s", what)
+			g.t.Fatalf("after %v still not: %s", patience, what)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
