@@ -139,7 +139,7 @@ func (h *held) durable(ctx context.Context) map[space.PartitionID]space.Seq {
 			e.uint(uint64(h.id))
 			b, err := h.n.call(ctx, MemberID(m.ID.Member), callReport, e.b)
 			if err != nil {
-				return // one that is silent holds nothing, for now
+				return // one that is silent counts for nothing in this round
 			}
 			if marks, err := decodeReport(b); err == nil {
 				note(marks)

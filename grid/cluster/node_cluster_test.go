@@ -126,10 +126,8 @@ func (g *rig) describe() {
 	}
 }
 
-// patience is how long a condition is waited for, in virtual time. A learner or
-// voter that was away is served again only after its leader's back-off, which
-// grows with the time away.
-const patience = 5 * time.Minute
+// patience is how long a condition is waited for, in virtual time.
+const patience = time.Minute
 
 // eventually waits until a condition holds.
 func (g *rig) eventually(what string, cond func() bool) {
