@@ -24,6 +24,8 @@ type spaceView struct {
 type indexView struct {
 	Name   string   `json:"name"`
 	Fields []string `json:"fields"`
+	// Ordered indexes serve ranges of their last field.
+	Ordered bool `json:"ordered,omitempty"`
 }
 
 func viewOf(d *space.Definition) spaceView {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -233,35 +232,35 @@ func group(d *decoder) Group {
 func putIndex(e *encoder, x *space.Index) {
 	e.string(x.Name)
 	putList(e, x.Fields, func(e *encoder, f *string) { e.string(*f) })
+	e.bool(x.Ordered)
 }
 
 func index(d *decoder) space.Index {
 	return space.Index{
-		Name:   d.string(space.MaxNameBytes),
-		Fields: list(d, space.MaxIndexFields, func(d *decoder) string { return d.string(space.MaxNameBytes) }),
+		Name:    d.string(space.MaxNameBytes),
+		Fields:  list(d, space.MaxIndexFields, func(d *decoder) string { return d.string(space.MaxNameBytes) }),
+		Ordered: d.bool(),
 	}
 }
 
+// maxDefinitionBytes bounds an encoded definition: all indexes with all fields
+// under the longest names, and the rest.
+const maxDefinitionBytes = (space.MaxIndexes*(space.MaxIndexFields+1) + 8) * (space.MaxNameBytes + 16)
+
 func putDefinition(e *encoder, def *space.Definition) {
-	e.uint(uint64(def.ID))
-	e.string(def.Name)
-	e.byte(byte(def.Shape))
-	e.string(def.Key)
-	putList(e, def.Indexes, putIndex)
-	e.int(int64(def.Lease))
-	e.int(int64(def.ScanLimit))
+	e.string(string(space.AppendDefinition(nil, def)))
 }
 
 func definition(d *decoder) space.Definition {
-	return space.Definition{
-		ID:        space.ID(d.uint(uint64(^space.ID(0)))),
-		Name:      d.string(space.MaxNameBytes),
-		Shape:     space.Shape(d.byte()),
-		Key:       d.string(space.MaxNameBytes),
-		Indexes:   list(d, space.MaxIndexes, index),
-		Lease:     time.Duration(d.int()),
-		ScanLimit: int(d.int()),
+	s := d.string(maxDefinitionBytes)
+	if d.err != nil {
+		return space.Definition{}
 	}
+	def, err := space.DecodeDefinition([]byte(s))
+	if err != nil {
+		d.fail(err)
+	}
+	return def
 }
 
 func putSink(e *encoder, s *space.Sink) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -45,13 +46,13 @@ func cloneDefinition(d *space.Definition) space.Definition {
 
 // sameDefinition compares all but the identity.
 func sameDefinition(a, b *space.Definition) bool {
-	return a.Name == b.Name && a.Shape == b.Shape && a.Key == b.Key &&
-		a.Lease == b.Lease && a.ScanLimit == b.ScanLimit &&
-		slices.EqualFunc(a.Indexes, b.Indexes, sameIndex)
+	x, y := *a, *b
+	x.ID, y.ID = 0, 0
+	return bytes.Equal(space.AppendDefinition(nil, &x), space.AppendDefinition(nil, &y))
 }
 
 func sameIndex(a, b space.Index) bool {
-	return a.Name == b.Name && slices.Equal(a.Fields, b.Fields)
+	return a.Name == b.Name && a.Ordered == b.Ordered && slices.Equal(a.Fields, b.Fields)
 }
 
 func (c *DropSpace) apply(d *draft) Reply {
@@ -79,7 +80,7 @@ func (c *AlterSpace) apply(d *draft) Reply {
 		at := slices.IndexFunc(def.Indexes, func(x space.Index) bool { return x.Name == add.Name })
 		switch {
 		case at < 0:
-			def.Indexes = append(def.Indexes, space.Index{Name: add.Name, Fields: slices.Clone(add.Fields)})
+			def.Indexes = append(def.Indexes, space.Index{Name: add.Name, Fields: slices.Clone(add.Fields), Ordered: add.Ordered})
 		case !sameIndex(def.Indexes[at], add):
 			return refuse(CodeSpaceConflict, "index %q of space %q has other fields", add.Name, def.Name)
 		}

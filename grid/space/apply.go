@@ -386,6 +386,9 @@ func (p *Partition) install() {
 			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
 			At: p.clock, More: left, Order: x.entry.Order,
 		}
+		if x.existed && x.space.def.Shape == ShapeFields {
+			ch.Before = x.old.Value()
+		}
 		if x.exists {
 			x.entry.Version = p.seq
 			ch.Op = Updated
@@ -395,6 +398,7 @@ func (p *Partition) install() {
 			}
 			ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
 			x.space.put(&x.entry, x.old, x.existed)
+			p.available(x.space, x.entry.Order)
 		} else {
 			ch.Op, ch.Cause = Removed, x.cause
 			x.space.remove(x.old)
@@ -437,9 +441,13 @@ func (p *Partition) expire(limit int) {
 
 func (p *Partition) expireEntry(sp *entries, r arena.Record) {
 	p.seq++
-	p.log.append(&Change{
+	ch := Change{
 		Seq: p.seq, Op: Removed, Cause: Expired, Space: sp.def.ID, Key: r.Key(),
 		Previous: Seq(r.Version()), Order: r.Order(), At: p.clock,
-	})
+	}
+	if sp.def.Shape == ShapeFields {
+		ch.Before = r.Value()
+	}
+	p.log.append(&ch)
 	sp.remove(r)
 }

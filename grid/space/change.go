@@ -12,6 +12,11 @@ const (
 	Removed ChangeOp = 3 // an entry is gone; Value is empty, Cause says why
 	Defined ChangeOp = 4 // a space was created or altered; Value is its definition
 	Dropped ChangeOp = 5 // a space and all its entries are gone
+	// Claimed hides an entry and Released shows it again. A sink that keeps
+	// entries passes over the first, since a claim does not outlive the grid,
+	// and takes the second for an update.
+	Claimed  ChangeOp = 6 // Value is empty
+	Released ChangeOp = 7 // as Updated
 )
 
 // String returns the word used in events.
@@ -27,6 +32,10 @@ func (o ChangeOp) String() string {
 		return "defined"
 	case Dropped:
 		return "dropped"
+	case Claimed:
+		return "claimed"
+	case Released:
+		return "released"
 	}
 	return "unknown"
 }
@@ -36,11 +45,12 @@ type Cause uint8
 
 // The causes of a removal.
 const (
-	NoCause Cause = iota
-	Deleted       // by key, without asking for the entry
-	Taken         // handed to a taker
-	Expired       // its lease ended
-	Cleared       // the space was cleared
+	NoCause   Cause = iota
+	Deleted         // by key, without asking for the entry
+	Taken           // handed to a taker
+	Expired         // its lease ended
+	Cleared         // the space was cleared
+	Exhausted       // moved to the dead-letter space after its last attempt
 )
 
 // String returns the word used in events, "" for NoCause.
@@ -54,6 +64,8 @@ func (c Cause) String() string {
 		return "expired"
 	case Cleared:
 		return "cleared"
+	case Exhausted:
+		return "exhausted"
 	}
 	return ""
 }
@@ -76,11 +88,33 @@ type Change struct {
 	More  int
 	Key   []byte // aliases memory that never changes
 	Value []byte
+	// Before is the value before the change in spaces of fields: nil if there
+	// was none, or if the space is of another shape.
+	Before   []byte
+	Attempts int   // claims of the entry that ended without an ack, after the change
+	Txn      TxnID // the transaction over several partitions that the change is part of, or zero
 }
+
+// Flags beside the cause of an encoded change.
+const (
+	changeBefore   = 1 << 7
+	changeAttempts = 1 << 6
+	changeTxn      = 1 << 5
+)
 
 // Append appends the binary form of c, which DecodeChange reads.
 func (c *Change) Append(dst []byte) []byte {
-	dst = append(dst, byte(c.Op)<<4|byte(c.Kind), byte(c.Cause))
+	flags := byte(c.Cause)
+	if c.Before != nil {
+		flags |= changeBefore
+	}
+	if c.Attempts != 0 {
+		flags |= changeAttempts
+	}
+	if c.Txn != (TxnID{}) {
+		flags |= changeTxn
+	}
+	dst = append(dst, byte(c.Op)<<4|byte(c.Kind), flags)
 	dst = binary.AppendUvarint(dst, uint64(c.Seq))
 	dst = binary.AppendUvarint(dst, uint64(c.Space))
 	dst = binary.AppendUvarint(dst, uint64(c.Previous))
@@ -89,7 +123,17 @@ func (c *Change) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.At))
 	dst = binary.AppendUvarint(dst, uint64(c.More))
 	dst = appendBytes(dst, c.Key)
-	return appendBytes(dst, c.Value)
+	dst = appendBytes(dst, c.Value)
+	if c.Before != nil {
+		dst = appendBytes(dst, c.Before)
+	}
+	if c.Attempts != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Attempts))
+	}
+	if flags&changeTxn != 0 {
+		dst = appendTxnID(dst, c.Txn)
+	}
+	return dst
 }
 
 // DecodeChange reads one change and returns the bytes after it. The change
@@ -106,7 +150,8 @@ func DecodeChange(b []byte) (Change, []byte, error) {
 func (d *decoder) change() (c Change) {
 	ok := d.u8()
 	c.Op, c.Kind = ChangeOp(ok>>4), Kind(ok&15)
-	c.Cause = Cause(d.u8())
+	flags := d.u8()
+	c.Cause = Cause(flags &^ (changeBefore | changeAttempts | changeTxn))
 	c.Seq = Seq(d.uvarint())
 	c.Space = ID(d.uvarint())
 	c.Previous = Seq(d.uvarint())
@@ -116,7 +161,16 @@ func (d *decoder) change() (c Change) {
 	c.More = int(min(d.uvarint(), 1<<31))
 	c.Key = d.bytes()
 	c.Value = d.bytes()
-	if c.Op < Written || c.Op > Dropped || c.Kind > KindFields || c.Deadline < 0 || c.At < 0 {
+	if flags&changeBefore != 0 {
+		c.Before = d.bytes()
+	}
+	if flags&changeAttempts != 0 {
+		c.Attempts = int(min(d.uvarint(), MaxAttempts))
+	}
+	if flags&changeTxn != 0 {
+		c.Txn = d.txnID()
+	}
+	if c.Op < Written || c.Op > Released || c.Kind > KindFields || c.Deadline < 0 || c.At < 0 {
 		d.fail()
 	}
 	return c

@@ -121,8 +121,13 @@ func appendDefinition(dst []byte, d *Definition) []byte {
 		for _, f := range x.Fields {
 			dst = appendString(dst, f)
 		}
+		dst = append(dst, boolByte(x.Ordered))
 	}
-	return dst
+	dst = appendString(dst, d.Group)
+	dst = appendString(dst, d.Routing)
+	dst = binary.AppendVarint(dst, int64(d.ClaimLease))
+	dst = binary.AppendVarint(dst, int64(d.MaxAttempts))
+	return binary.AppendUvarint(dst, uint64(d.DeadLetter))
 }
 
 func (d *decoder) definition() (v Definition) {
@@ -137,8 +142,13 @@ func (d *decoder) definition() (v Definition) {
 		for range d.count(MaxIndexFields, 1) {
 			x.Fields = append(x.Fields, d.string())
 		}
+		x.Ordered = d.u8() == 1
 		v.Indexes = append(v.Indexes, x)
 	}
+	v.Group, v.Routing = d.string(), d.string()
+	v.ClaimLease = time.Duration(d.varint())
+	v.MaxAttempts = int(d.varint())
+	v.DeadLetter = ID(d.uvarint())
 	return v
 }
 

@@ -46,6 +46,19 @@ const (
 	OpReadMatch OpCode = 8  // return the first Limit entries that match Template
 	OpClear     OpCode = 9  // remove up to Limit entries of the space
 	OpRespond   OpCode = 10 // return Value and Limit: the response of a handler, kept with the answer
+
+	OpClaim       OpCode = 11 // hide the entry under Key for Lease and return it
+	OpClaimMatch  OpCode = 12 // hide the first Limit entries that match for Lease and return them
+	OpAck         OpCode = 13 // remove the entry that was claimed under Token
+	OpNack        OpCode = 14 // show the entry claimed under Token again, after Lease, changed by Mutations
+	OpExtend      OpCode = 15 // the claim under Token ends Lease from now
+	OpChangeMatch OpCode = 16 // apply Mutations to the first Limit entries that match
+	OpCheckMatch  OpCode = 17 // fail if a change after Match made an entry match
+	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target
+
+	OpPrepare OpCode = 19 // first of a command: lock for Txn what the operations behind it touch
+	OpDecide  OpCode = 20 // write the outcome of Txn, unless there is one, and return it
+	OpFinish  OpCode = 21 // carry out or give up what was prepared for Txn
 )
 
 // Operations of the grid itself. They stand alone in commands without session.
@@ -77,6 +90,8 @@ const (
 	FlagKeepLease                     // OpWrite: an existing entry keeps its deadline
 	FlagAllowScan                     // OpTakeMatch, OpReadMatch: no limit on entries examined
 	FlagCreate                        // OpChange: start from an empty value of kind Kind if the key is absent
+	FlagUncounted                     // OpNack: the claim does not count as an attempt
+	FlagCommit                        // OpDecide, OpFinish: the outcome is commit, otherwise abort
 )
 
 // Forever as a lease asks for a lease without end, also in a space whose
@@ -92,12 +107,39 @@ type Op struct {
 	Flags     OpFlags
 	Space     ID
 	Limit     int           // OpTakeMatch, OpReadMatch, OpClear: at most so many entries; 0 is 1
-	Match     Seq           // OpWrite, OpTake, OpChange, OpRenew: required version, 0 is any
-	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default
+	Match     Seq           // OpWrite, OpTake, OpChange, OpRenew, OpClaim: required version, 0 is any
+	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default; of a claim: see OpClaim to OpExtend
 	Key       []byte
 	Value     []byte     // OpWrite: canonical msgpack map for KindFields
 	Template  []byte     // canonical msgpack map: every field named must be present and equal
-	Mutations []Mutation // OpChange, in order
+	Mutations []Mutation // OpChange, OpChangeMatch, OpNack, in order
+	// Predicate narrows what Template matches; in an operation with a key it is
+	// a condition on the entry under it, CodeUnmet if it does not hold. It is
+	// the binary form of a predicate.Predicate.
+	Predicate []byte
+	// Wait is how long OpTake, OpTakeMatch, OpClaim and OpClaimMatch wait for an
+	// entry, on the partition clock; 0 does not wait. Such an operation stands
+	// alone in a client's command.
+	Wait   time.Duration
+	Token  Token       // OpAck, OpNack, OpExtend
+	Target uint64      // OpCancel
+	Txn    TxnID       // OpPrepare, OpDecide, OpFinish
+	Home   PartitionID // OpPrepare: the partition that decides
+}
+
+// Token is the proof of a claim. Tokens of a partition only grow, over failovers
+// and cold starts, so that whatever a holder writes elsewhere can be fenced by
+// them. The zero Token is none.
+type Token struct {
+	Epoch  Epoch
+	Number Seq // of the change that made the claim
+}
+
+// TxnID names a transaction over several partitions: the session and a number
+// that the session never uses again.
+type TxnID struct {
+	Session SessionID
+	Number  uint64
 }
 
 // MutationCode says what a mutation does.
@@ -112,6 +154,12 @@ const (
 	MutAddFloat MutationCode = 5 // add the float Arg; decimal text stays text
 	MutAppend   MutationCode = 6 // append the raw bytes Arg to a string or to bytes
 	MutSetRange MutationCode = 7 // overwrite from Offset with the raw bytes Arg, zero-filling a gap
+
+	MutPush    MutationCode = 8  // append Arg to an array, made if absent
+	MutInsert  MutationCode = 9  // append Arg to an array unless it has an equal element
+	MutRemove  MutationCode = 10 // remove the elements of an array that equal Arg
+	MutLowest  MutationCode = 11 // set Field to Arg if it is absent or above it
+	MutHighest MutationCode = 12 // set Field to Arg if it is absent or below it
 )
 
 // Mutation changes one field of an entry, or its whole value. Only the mutation
@@ -119,8 +167,11 @@ const (
 type Mutation struct {
 	Code   MutationCode
 	Field  string
+	Path   []string // below Field: names of nested maps, positions in arrays as decimal text
 	Offset uint32
-	Arg    []byte
+	Arg    []byte // canonical msgpack, or raw bytes, as the code says
+	Min    []byte // MutAdd, MutAddFloat: the lowest result allowed, a canonical number; nil is no limit
+	Max    []byte // the highest
 }
 
 const commandFormat = 1
@@ -134,6 +185,12 @@ const (
 	hasMatch
 	hasLease
 	hasLimit
+	hasPredicate
+	hasWait
+	hasToken
+	hasTxn
+	hasTarget
+	hasEnd
 )
 
 // Append appends the binary form of c, which DecodeCommand reads.
@@ -168,8 +225,8 @@ func (c *Command) Append(dst []byte) []byte {
 }
 
 func (o *Op) append(dst []byte) []byte {
-	var has byte
-	set := func(bit byte, present bool) {
+	var has uint64
+	set := func(bit uint64, present bool) {
 		if present {
 			has |= bit
 		}
@@ -181,7 +238,14 @@ func (o *Op) append(dst []byte) []byte {
 	set(hasMatch, o.Match != 0)
 	set(hasLease, o.Lease != 0)
 	set(hasLimit, o.Limit != 0)
-	dst = append(dst, byte(o.Code), has, byte(o.Mode)<<4|byte(o.Kind), byte(o.Flags))
+	set(hasPredicate, o.Predicate != nil)
+	set(hasWait, o.Wait != 0)
+	set(hasToken, o.Token != Token{})
+	set(hasTxn, o.Txn != TxnID{})
+	set(hasTarget, o.Target != 0)
+	dst = append(dst, byte(o.Code))
+	dst = binary.AppendUvarint(dst, has)
+	dst = append(dst, byte(o.Mode)<<4|byte(o.Kind), byte(o.Flags))
 	dst = binary.AppendUvarint(dst, uint64(o.Space))
 	if has&hasKey != 0 {
 		dst = appendBytes(dst, o.Key)
@@ -195,10 +259,7 @@ func (o *Op) append(dst []byte) []byte {
 	if has&hasMutations != 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(o.Mutations)))
 		for _, m := range o.Mutations {
-			dst = append(dst, byte(m.Code))
-			dst = appendString(dst, m.Field)
-			dst = binary.AppendUvarint(dst, uint64(m.Offset))
-			dst = appendBytes(dst, m.Arg)
+			dst = m.append(dst)
 		}
 	}
 	if has&hasMatch != 0 {
@@ -210,8 +271,38 @@ func (o *Op) append(dst []byte) []byte {
 	if has&hasLimit != 0 {
 		dst = binary.AppendUvarint(dst, uint64(o.Limit))
 	}
+	if has&hasPredicate != 0 {
+		dst = appendBytes(dst, o.Predicate)
+	}
+	if has&hasWait != 0 {
+		dst = binary.AppendVarint(dst, int64(o.Wait))
+	}
+	if has&hasToken != 0 {
+		dst = appendToken(dst, o.Token)
+	}
+	if has&hasTxn != 0 {
+		dst = appendTxnID(dst, o.Txn)
+		dst = binary.AppendUvarint(dst, uint64(o.Home))
+	}
+	if has&hasTarget != 0 {
+		dst = binary.AppendUvarint(dst, o.Target)
+	}
 	return dst
 }
+
+func appendToken(dst []byte, t Token) []byte {
+	dst = binary.AppendUvarint(dst, uint64(t.Epoch))
+	return binary.AppendUvarint(dst, uint64(t.Number))
+}
+
+func appendTxnID(dst []byte, t TxnID) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.Session))
+	return binary.AppendUvarint(dst, t.Number)
+}
+
+func (d *decoder) token() Token { return Token{Epoch: Epoch(d.uvarint()), Number: Seq(d.uvarint())} }
+
+func (d *decoder) txnID() TxnID { return TxnID{Session: SessionID(d.u64()), Number: d.uvarint()} }
 
 // DecodeCommand reads what Command.Append wrote into c, whose Ops are reused.
 // The slices in c alias b.
@@ -253,7 +344,7 @@ func DecodeCommand(c *Command, b []byte) error {
 
 func (d *decoder) op() (o Op) {
 	o.Code = OpCode(d.u8())
-	has := d.u8()
+	has := d.uvarint()
 	mk := d.u8()
 	o.Mode, o.Kind = Mode(mk>>4), Kind(mk&15)
 	o.Flags = OpFlags(d.u8())
@@ -270,9 +361,7 @@ func (d *decoder) op() (o Op) {
 	if has&hasMutations != 0 {
 		const mutationMin = 4
 		for range d.count(MaxOps, mutationMin) {
-			o.Mutations = append(o.Mutations, Mutation{
-				Code: MutationCode(d.u8()), Field: d.string(), Offset: uint32(min(d.uvarint(), 1<<32-1)), Arg: d.bytes(),
-			})
+			o.Mutations = append(o.Mutations, d.mutation())
 		}
 	}
 	if has&hasMatch != 0 {
@@ -284,11 +373,81 @@ func (d *decoder) op() (o Op) {
 	if has&hasLimit != 0 {
 		o.Limit = int(min(d.uvarint(), MaxOps))
 	}
-	if o.Mode > ModeUpdate || o.Kind > KindFields || has >= hasLimit<<1 {
+	if has&hasPredicate != 0 {
+		o.Predicate = d.bytes()
+	}
+	if has&hasWait != 0 {
+		o.Wait = time.Duration(d.varint())
+	}
+	if has&hasToken != 0 {
+		o.Token = d.token()
+	}
+	if has&hasTxn != 0 {
+		o.Txn = d.txnID()
+		o.Home = PartitionID(min(d.uvarint(), MaxPartitions))
+	}
+	if has&hasTarget != 0 {
+		o.Target = d.uvarint()
+	}
+	if o.Mode > ModeUpdate || o.Kind > KindFields || has >= hasEnd {
 		d.fail()
 	}
 	return o
 }
+
+// Presence bits of an encoded mutation, beside its code.
+const (
+	mutationPath   = 1 << 5
+	mutationBounds = 1 << 6
+)
+
+func (m *Mutation) append(dst []byte) []byte {
+	code := byte(m.Code)
+	if len(m.Path) > 0 {
+		code |= mutationPath
+	}
+	if m.Min != nil || m.Max != nil {
+		code |= mutationBounds
+	}
+	dst = append(dst, code)
+	dst = appendString(dst, m.Field)
+	dst = binary.AppendUvarint(dst, uint64(m.Offset))
+	dst = appendBytes(dst, m.Arg)
+	if code&mutationPath != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(m.Path)))
+		for _, step := range m.Path {
+			dst = appendString(dst, step)
+		}
+	}
+	if code&mutationBounds != 0 {
+		dst = appendBytes(dst, m.Min)
+		dst = appendBytes(dst, m.Max)
+	}
+	return dst
+}
+
+func (d *decoder) mutation() (m Mutation) {
+	code := d.u8()
+	m.Code = MutationCode(code &^ (mutationPath | mutationBounds))
+	m.Field, m.Offset, m.Arg = d.string(), uint32(min(d.uvarint(), 1<<32-1)), d.bytes()
+	if code&mutationPath != 0 {
+		for range d.count(maxPathSteps, 1) {
+			m.Path = append(m.Path, d.string())
+		}
+	}
+	if code&mutationBounds != 0 {
+		if b := d.bytes(); len(b) > 0 {
+			m.Min = b
+		}
+		if b := d.bytes(); len(b) > 0 {
+			m.Max = b
+		}
+	}
+	return m
+}
+
+// maxPathSteps bounds how deep a mutation reaches below its field.
+const maxPathSteps = 16
 
 // Trim is the payload of OpTrim: what every sink has, and how far the changelog
 // may be dropped.

@@ -18,6 +18,7 @@ const (
 	MaxSinks        = 16      // sinks of a grid
 	MaxOps          = 4096    // operations of one command
 	MaxCommandBytes = 8 << 20 // one encoded command
+	MaxAttempts     = 1 << 16 // claims of one entry that are counted
 )
 
 // DefaultScanLimit is the number of entries a template without a usable index
@@ -83,13 +84,37 @@ type Definition struct {
 	// ScanLimit bounds what a template without a usable index may examine in
 	// one partition. 0 is DefaultScanLimit, negative is no limit.
 	ScanLimit int
+	// Group names the field whose value orders takes and claims: of the entries
+	// that have the same value only the oldest is handed out, and none while a
+	// claim on one of them lasts. Empty: entries are independent.
+	Group string
+	// Routing names the field whose text is the {tag} of every key, so that
+	// entries with the same value lie in one partition. A write whose key says
+	// otherwise is refused. Empty: keys alone decide.
+	Routing string
+	// ClaimLease is how long a claim lasts that asks for no time of its own. 0
+	// is DefaultClaimLease.
+	ClaimLease time.Duration
+	// MaxAttempts is how many claims of an entry may end without an ack. After
+	// the last one the entry moves to the space DeadLetter, which must have the
+	// same shape, under its key. 0 is no limit.
+	MaxAttempts int
+	DeadLetter  ID
 }
 
-// Index is a hash index: it finds the entries that have given values in all of
-// Fields. An entry that lacks one of the fields is not in the index.
+// DefaultClaimLease is how long a claim lasts when neither it nor the space says
+// otherwise.
+const DefaultClaimLease = 30 * time.Second
+
+// Index finds the entries that have given values in all of Fields. An entry that
+// lacks one of the fields is not in the index. A field may be a path through
+// nested maps, with dots.
 type Index struct {
 	Name   string
 	Fields []string
+	// Ordered lets the last field also serve comparisons, ranges and prefixes,
+	// and entries be found in its order; the fields before it serve equality.
+	Ordered bool
 }
 
 // Sink is a place that wants every change, as the partitions know it.
@@ -118,13 +143,19 @@ func (d *Definition) Validate() error {
 		return bad("a name has letters, digits, '_', '-', '.' only and begins with a letter or digit")
 	case d.Shape > ShapeBytes:
 		return bad("unknown shape %d", d.Shape)
-	case d.Lease < 0:
-		return bad("the lease must not be negative")
+	case d.Lease < 0, d.ClaimLease < 0:
+		return bad("a lease must not be negative")
+	case d.MaxAttempts < 0 || d.MaxAttempts > MaxAttempts:
+		return bad("the attempts are 0 (no limit) to %d", MaxAttempts)
+	case d.MaxAttempts > 0 && (d.DeadLetter == 0 || d.DeadLetter == d.ID):
+		return bad("a limit on attempts needs another space for what exceeds it")
+	case len(d.Group) > MaxNameBytes, len(d.Routing) > MaxNameBytes:
+		return bad("a field name has at most %d bytes", MaxNameBytes)
 	case len(d.Indexes) > MaxIndexes:
 		return bad("at most %d indexes", MaxIndexes)
 	case len(d.Key) > MaxNameBytes:
 		return bad("the key field's name has at most %d bytes", MaxNameBytes)
-	case d.Shape == ShapeBytes && (len(d.Indexes) > 0 || d.Key != ""):
+	case d.Shape == ShapeBytes && (len(d.Indexes) > 0 || d.Key != "" || d.Group != "" || d.Routing != ""):
 		return bad("a space of opaque bytes has no fields to index or take keys from")
 	}
 	for i, x := range d.Indexes {
@@ -153,7 +184,7 @@ func (d *Definition) Clone() Definition {
 	c := *d
 	c.Indexes = make([]Index, len(d.Indexes))
 	for i, x := range d.Indexes {
-		c.Indexes[i] = Index{Name: x.Name, Fields: slices.Clone(x.Fields)}
+		c.Indexes[i] = Index{Name: x.Name, Fields: slices.Clone(x.Fields), Ordered: x.Ordered}
 	}
 	return c
 }

@@ -27,6 +27,15 @@ const (
 	CodeForgotten   Code = 12 // a repeat whose first answer is no longer kept
 	CodeAborted     Code = 13 // another operation of the same command failed
 	CodeRange       Code = 14 // a number left its range
+	CodeUnmet       Code = 15 // the condition on the entry does not hold
+	CodeFenced      Code = 16 // the claim of this token has ended
+	CodeClaimed     Code = 17 // the entry is hidden by a claim
+	CodeWaiting     Code = 18 // no entry yet: the command waits, and the same command asks for its answer
+	CodeCancelled   Code = 19 // the client ended the waiting command
+	CodeLocked      Code = 20 // the entry is locked by a transaction that is being decided
+	CodeTrimmed     Code = 21 // what happened since the read is not known any more
+	CodeFull        Code = 22 // a table of waiting commands, claims or transactions is full
+	CodeUnprepared  Code = 23 // nothing is prepared for the transaction
 )
 
 var codeWords = [...]string{
@@ -35,6 +44,9 @@ var codeWords = [...]string{
 	CodeNoSpace: "no such space", CodeScanRefused: "scan refused", CodeHistory: "another history",
 	CodeLate: "past its deadline", CodeBusy: "too many unacknowledged commands",
 	CodeForgotten: "answer no longer kept", CodeAborted: "aborted", CodeRange: "out of range",
+	CodeUnmet: "condition not met", CodeFenced: "fenced", CodeClaimed: "claimed", CodeWaiting: "waiting",
+	CodeCancelled: "cancelled", CodeLocked: "locked", CodeTrimmed: "trimmed", CodeFull: "full",
+	CodeUnprepared: "not prepared",
 }
 
 // String returns the code in words.
@@ -92,6 +104,12 @@ var (
 	ErrForgotten   error = &Error{Code: CodeForgotten}
 	ErrAborted     error = &Error{Code: CodeAborted}
 	ErrRange       error = &Error{Code: CodeRange}
+	ErrUnmet       error = &Error{Code: CodeUnmet}
+	ErrFenced      error = &Error{Code: CodeFenced}
+	ErrClaimed     error = &Error{Code: CodeClaimed}
+	ErrCancelled   error = &Error{Code: CodeCancelled}
+	ErrLocked      error = &Error{Code: CodeLocked}
+	ErrFull        error = &Error{Code: CodeFull}
 )
 
 // codeOf returns the code of an error of this package, CodeInvalid for any other.
@@ -114,6 +132,14 @@ func (c Code) Err() error {
 		return &Error{Code: c, Hint: "read again and retry"}
 	case CodeBusy:
 		return &Error{Code: c, Hint: "wait for outstanding commands of this client before sending more"}
+	case CodeFenced:
+		return &Error{Code: c, Hint: "the claim ended before this; somebody else may have the entry: drop the work"}
+	case CodeClaimed:
+		return &Error{Code: c, Hint: "wait for the holder to acknowledge it, or for the claim's lease to end"}
+	case CodeLocked, CodeTrimmed:
+		return &Error{Code: c, Hint: "run the transaction again"}
+	case CodeFull:
+		return &Error{Code: c, Hint: "slow down; fewer commands may wait or hold claims at once"}
 	}
 	return &Error{Code: c}
 }

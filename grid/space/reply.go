@@ -11,14 +11,24 @@ type Entry struct {
 	Version  Seq    // the change that made it
 	Order    uint64 // position by first write in its space and partition
 	Deadline Time   // end of its lease on the partition clock; Never is forever
+	Attempts int    // claims of it that ended without an ack
+	Claimed  bool   // a claim hides it: only those who mirror a space see such entries
+	Token    Token  // of the claim, in the answer to one
 }
+
+// Flags beside the kind of an encoded entry.
+const (
+	entryClaimed  = 1 << 7
+	entryAttempts = 1 << 6
+	entryToken    = 1 << 5
+)
 
 // Result is what came of one operation.
 type Result struct {
 	Code    Code
 	Version Seq     // OpWrite, OpChange, OpRenew: the version made; OpCheck, OpRead: the version found
-	Count   int     // OpClear: entries removed; OpChange: fields created or removed; OpRespond: its Limit
-	Entries []Entry // what was taken, read, or asked back by FlagReturn
+	Count   int     // OpClear: entries removed; OpChange: fields created or removed; OpChangeMatch: entries changed; OpRespond: its Limit
+	Entries []Entry // what was taken, claimed, read, or asked back by FlagReturn
 }
 
 // Reply is what came of a command. A repeated command has the reply of its
@@ -66,12 +76,29 @@ func (r *Reply) Append(dst []byte) []byte {
 
 // AppendEntry appends the binary form of e, which DecodeEntry reads.
 func AppendEntry(dst []byte, e *Entry) []byte {
-	dst = append(dst, byte(e.Kind))
+	kind := byte(e.Kind)
+	if e.Claimed {
+		kind |= entryClaimed
+	}
+	if e.Attempts != 0 {
+		kind |= entryAttempts
+	}
+	if e.Token != (Token{}) {
+		kind |= entryToken
+	}
+	dst = append(dst, kind)
 	dst = binary.AppendUvarint(dst, uint64(e.Version))
 	dst = binary.AppendUvarint(dst, e.Order)
 	dst = binary.AppendUvarint(dst, uint64(e.Deadline))
 	dst = appendBytes(dst, e.Key)
-	return appendBytes(dst, e.Value)
+	dst = appendBytes(dst, e.Value)
+	if e.Attempts != 0 {
+		dst = binary.AppendUvarint(dst, uint64(e.Attempts))
+	}
+	if kind&entryToken != 0 {
+		dst = appendToken(dst, e.Token)
+	}
+	return dst
 }
 
 // DecodeEntry reads one entry and returns the bytes after it. The entry aliases b.
@@ -85,12 +112,20 @@ func DecodeEntry(b []byte) (Entry, []byte, error) {
 }
 
 func (d *decoder) entry() (e Entry) {
-	e.Kind = Kind(d.u8())
+	kind := d.u8()
+	e.Kind = Kind(kind &^ (entryClaimed | entryAttempts | entryToken))
+	e.Claimed = kind&entryClaimed != 0
 	e.Version = Seq(d.uvarint())
 	e.Order = d.uvarint()
 	e.Deadline = Time(d.uvarint())
 	e.Key = d.bytes()
 	e.Value = d.bytes()
+	if kind&entryAttempts != 0 {
+		e.Attempts = int(min(d.uvarint(), MaxAttempts))
+	}
+	if kind&entryToken != 0 {
+		e.Token = d.token()
+	}
 	if e.Kind > KindFields || e.Deadline < 0 {
 		d.fail()
 	}
