@@ -28,6 +28,7 @@ const (
 // and the operations before it; then, if nothing aborts the command, all that
 // was prepared is installed, one change for each entry touched.
 func (p *Partition) Apply(now Time, c *Command) []byte {
+	p.waits.begin()
 	p.clock = max(p.clock, now)
 	if c.Session != 0 {
 		if c.History != p.history {
@@ -43,27 +44,45 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 		p.sessions.settle(c)
 	}
 	p.busy.Add(1)
+	p.lapse()
 	p.expire(maxExpirePerCommand)
-	var reply Reply
-	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
-		reply = p.applySystem(c)
-	} else {
-		reply = p.applyOps(c)
-	}
+	p.serve()
+	kept := p.run(c)
+	p.serve()
 	p.log.publish()
 	p.busy.Add(1)
+	return kept
+}
+
+// run carries out a command that is not a repeat and returns its reply, kept if
+// it may be asked for again.
+func (p *Partition) run(c *Command) []byte {
+	var reply Reply
+	switch {
+	case len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch:
+		reply = p.applySystem(c)
+	case len(c.Ops) == 1 && c.Ops[0].Code == OpCancel:
+		reply = p.applyCancel(c)
+	default:
+		reply = p.applyOps(c)
+	}
 	p.prep.reply = reply.Append(p.prep.reply[:0])
 	defer p.prep.reset() // it lets go of a large reply: not before that is copied
-	if c.Session != 0 {
-		return p.sessions.keep(c, reply.Code, p.prep.reply)
+	if c.Session == 0 {
+		return slices.Clone(p.prep.reply)
 	}
-	return slices.Clone(p.prep.reply)
+	kept := p.sessions.keep(c, reply.Code, p.prep.reply)
+	if reply.Code == CodeWaiting {
+		p.wait(c)
+	}
+	return kept
 }
 
 // ApplyBytes decodes a command and applies it. A command that does not decode is
 // refused with its reason; nothing but the clock changes.
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
+		p.waits.begin()
 		p.clock = max(p.clock, now)
 		return p.refuse(codeOf(err))
 	}
@@ -82,6 +101,11 @@ func (p *Partition) reply(code Code) Reply {
 
 func (p *Partition) applyOps(c *Command) Reply {
 	code, failed := p.prepare(c)
+	if code != OK && c.mayWait() && mayCome(p.prep.results[failed].Code) {
+		if p.prep.results[failed].Code = p.mustWait(c); p.prep.results[failed].Code == CodeWaiting {
+			return p.reply(CodeWaiting)
+		}
+	}
 	if code == OK {
 		p.install()
 	} else {
@@ -99,7 +123,10 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 	for i := range c.Ops {
 		p.prep.results = append(p.prep.results, Result{})
 		p.prep.made = append(p.prep.made, -1)
-		code := p.prepareOp(&c.Ops[i], i)
+		code := CodeInvalid
+		if c.Ops[i].Wait == 0 || c.mayWait() {
+			code = p.prepareOp(&c.Ops[i], i)
+		}
 		p.prep.results[i].Code = code
 		if code != OK && !c.Independent {
 			return CodeAborted, i

@@ -76,9 +76,10 @@ func (r *run) step(c space.Command) {
 		r.t.Fatal(err)
 	}
 	want := r.model.apply(r.now, &c)
+	r.compareGranted()
 	// Past its deadline an answer may still be kept, or be gone already.
 	late := c.Session != 0 && c.Deadline <= r.now && (got.Code == space.CodeLate || got.Code == space.CodeForgotten)
-	if g, w := show(&got), show(&want); g != w && !late {
+	if g, w := show(&got), show(&want); g != w && !late && !r.tooLate(&c, got) {
 		r.t.Fatalf("command %+v\n got %s\nwant %s", c, g, w)
 	}
 	if other := r.shadow.ApplyBytes(r.now, b); !bytes.Equal(other, got.Append(nil)) {
@@ -173,7 +174,7 @@ func showEntry(e space.Entry) string {
 
 // drawCommand draws a command, now and then a repeat of an earlier one.
 func drawCommand(t *rapid.T, r *run) space.Command {
-	switch rapid.IntRange(0, 11).Draw(t, "sort") {
+	switch rapid.IntRange(0, 14).Draw(t, "sort") {
 	case 0:
 		return space.TickCommand()
 	case 1:
@@ -185,6 +186,8 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 	case 2:
 		// A search stands alone: in company its order is another matter.
 		return r.identify(space.Command{Ops: []space.Op{drawSearch(t)}})
+	case 3, 4, 5:
+		return drawWait(t, r)
 	}
 	c := space.Command{Independent: rapid.Bool().Draw(t, "independent")}
 	for range rapid.IntRange(1, 12).Draw(t, "ops") {
@@ -195,14 +198,20 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 
 func (r *run) identify(c space.Command) space.Command {
 	if rapid.Bool().Draw(r.t, "session") {
-		c.History, c.Session, c.Sequence, c.Acked = testHistory, 1, r.next, 1
-		c.Deadline = r.now + space.Time(rapid.IntRange(1, 40).Draw(r.t, "deadline"))
-		if rapid.IntRange(0, 20).Draw(r.t, "foreign") == 0 {
-			c.History = space.History{8}
-		}
-		r.next++
-		r.sent = append(r.sent, c)
+		c = r.sign(c)
 	}
+	return c
+}
+
+// sign makes a command one of a client.
+func (r *run) sign(c space.Command) space.Command {
+	c.History, c.Session, c.Sequence, c.Acked = testHistory, space.SessionID(rapid.IntRange(1, 2).Draw(r.t, "client")), r.next, 1
+	c.Deadline = r.now + space.Time(rapid.IntRange(1, 40).Draw(r.t, "deadline"))
+	if rapid.IntRange(0, 20).Draw(r.t, "foreign") == 0 {
+		c.History = space.History{8}
+	}
+	r.next++
+	r.sent = append(r.sent, c)
 	return c
 }
 

@@ -21,6 +21,7 @@ type model struct {
 	epoch    space.Epoch
 	spaces   map[space.ID]*modelSpace
 	answered map[modelCommand]modelAnswer
+	waits    modelWaits
 }
 
 type modelSpace struct {
@@ -66,6 +67,7 @@ func (m *model) expire() {
 }
 
 func (m *model) apply(now space.Time, c *space.Command) space.Reply {
+	m.waits.granted = nil
 	m.clock = max(m.clock, now)
 	key := modelCommand{c.Session, c.Sequence}
 	if c.Session != 0 {
@@ -79,11 +81,16 @@ func (m *model) apply(now space.Time, c *space.Command) space.Reply {
 			return m.reply(space.CodeLate)
 		}
 	}
+	m.lapse()
 	m.expire()
 	r := m.run(c)
+	if c.Ops[0].Wait != 0 {
+		r = m.wait(c, r)
+	}
 	if c.Session != 0 {
 		m.answered[key] = modelAnswer{r, c.Attempt}
 	}
+	m.serve()
 	return r
 }
 
@@ -95,13 +102,19 @@ func (m *model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code == space.OpTick {
 		return m.reply(space.OK)
 	}
+	if c.Ops[0].Code == space.OpCancel && len(c.Ops) == 1 {
+		return m.cancel(c)
+	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
 	var touched []modelKey
 	results := make([]space.Result, len(c.Ops))
 	for i := range c.Ops {
 		keep := m.copySpaces()
-		results[i] = m.op(&c.Ops[i], &touched)
+		results[i] = space.Result{Code: space.CodeInvalid}
+		if c.Ops[i].Wait == 0 || mayWait(c) {
+			results[i] = m.op(&c.Ops[i], &touched)
+		}
 		if results[i].Code == space.OK {
 			continue
 		}

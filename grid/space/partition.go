@@ -35,6 +35,7 @@ type Partition struct {
 	spaces   atomic.Pointer[map[ID]*entries] // copied on change; read without a lock
 	sinks    []sinkState                     // ascending by id
 	sessions sessions
+	waits    waits
 	log      *Changelog
 
 	// busy is odd while Apply works, so that View can tell.
@@ -56,10 +57,9 @@ type sinkState struct {
 
 // New returns an empty partition that begins a history.
 func New(id PartitionID, history History) *Partition {
-	p := &Partition{
-		id: id, history: history,
-		sessions: newSessions(), log: newChangelog(0), seed: maphash.MakeSeed(),
-	}
+	p := &Partition{id: id, history: history, log: newChangelog(0), seed: maphash.MakeSeed()}
+	p.waits = newWaits(p.seed)
+	p.sessions = newSessions(&p.waits)
 	p.spaces.Store(&map[ID]*entries{})
 	return p
 }
@@ -81,6 +81,7 @@ type Status struct {
 	Bytes      int64 // records and their garbage, without indexes
 	LogBytes   int64 // encoded changes kept
 	Answers    int   // kept answers
+	Waiting    int   // commands that wait for an entry
 	Sinks      []Sink
 	Watermarks []Watermark
 }
@@ -89,7 +90,7 @@ type Status struct {
 func (p *Partition) Status() Status {
 	s := Status{
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
-		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
+		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers, Waiting: len(p.waits.byPlace),
 	}
 	if p.epoch > 0 {
 		s.Wall = time.Unix(0, p.wall).Add(p.clock.Sub(p.wallAt)).UTC()
@@ -210,10 +211,13 @@ func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limi
 	return dst, more, code
 }
 
-// NextDeadline returns the earliest end of a lease, or Never if no entry has
-// one. Only the goroutine that applies may call it.
+// NextDeadline returns the earliest end of a lease or of a wait, or Never if
+// there is none. Only the goroutine that applies may call it.
 func (p *Partition) NextDeadline() Time {
 	next := Never
+	if end, _, ok := p.waits.ends.Min(); ok {
+		next = Time(end)
+	}
 	for _, sp := range *p.spaces.Load() {
 		if d, _, ok := sp.leases.Min(); ok && (next == Never || Time(d) < next) {
 			next = Time(d)

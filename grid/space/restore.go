@@ -65,6 +65,7 @@ type restorer struct {
 	entries uint64
 	next    Seq // of the next change
 	answers []byte
+	waiting []byte
 }
 
 func (b *restorer) section(kind byte, content []byte) error {
@@ -102,6 +103,8 @@ func (b *restorer) section(kind byte, content []byte) error {
 		}
 	case sectionSessions:
 		b.answers = append(b.answers, content...)
+	case sectionWaiting:
+		b.waiting = append(b.waiting, content...)
 	case sectionEnd:
 		return b.end(&d)
 	default:
@@ -114,7 +117,8 @@ func (b *restorer) header(d *decoder) error {
 	if v := d.u8(); v != exportFormat {
 		return fmt.Errorf("space: export has format %d, this program reads %d (use a newer program)", v, exportFormat)
 	}
-	p := &Partition{id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(), sessions: newSessions()}
+	p := &Partition{id: PartitionID(d.uvarint()), seed: maphash.MakeSeed()}
+	p.waits = newWaits(p.seed)
 	p.history = d.history()
 	p.origin.History = d.history()
 	p.origin.Seq = Seq(d.uvarint())
@@ -146,12 +150,15 @@ func (b *restorer) end(d *decoder) error {
 		return &CorruptError{What: "export: not complete"}
 	}
 	b.p.log.publish()
-	sd := decoder{b: b.answers}
-	if len(b.answers) > 0 {
-		b.p.sessions = sd.sessions()
-	}
+	sd, waiting := decoder{b: b.answers}, 0
+	b.p.sessions, waiting = sd.sessions(&b.p.waits)
 	if !sd.done() {
 		return &CorruptError{What: "export: kept answers"}
+	}
+	wd := decoder{b: b.waiting}
+	wd.waiting(b.p)
+	if !wd.done() || len(b.p.waits.byPlace) != waiting {
+		return &CorruptError{What: "export: waiting commands"}
 	}
 	return nil
 }

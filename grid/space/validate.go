@@ -15,6 +15,9 @@ func (c *Command) Validate() error {
 	if len(c.Ops) == 0 || len(c.Ops) > MaxOps {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a command has 1 to %d operations, not %d", MaxOps, len(c.Ops))}
 	}
+	if err := c.validateWait(); err != nil {
+		return err
+	}
 	for i := range c.Ops {
 		if err := c.Ops[i].validate(); err != nil {
 			err.Detail = fmt.Sprintf("operation %d: %s", i, err.Detail)
@@ -25,6 +28,9 @@ func (c *Command) Validate() error {
 }
 
 func (o *Op) validate() *Error {
+	if o.Code == OpCancel {
+		return nil
+	}
 	if o.Code < OpWrite || o.Code > OpRespond {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
