@@ -144,6 +144,9 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		p.prep.results[i].Count = o.Limit
 		return OK
 	}
+	if o.Code == OpAck || o.Code == OpNack || o.Code == OpExtend {
+		return p.prepareHeld(o, i)
+	}
 	sp := p.space(o.Space)
 	if sp == nil {
 		return CodeNoSpace
@@ -163,6 +166,10 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareRead(sp, o, i)
 	case OpClear:
 		return p.prepareClear(sp, o, i)
+	case OpClaim:
+		return p.prepareClaim(sp, o, i)
+	case OpClaimMatch:
+		return p.prepareClaimMatch(sp, o, i)
 	}
 	return CodeInvalid
 }
@@ -262,7 +269,7 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 		}
 		e := entryOf(r)
 		if x := p.prep.find(sp, e.Key); x != nil {
-			if !x.exists || !t.matches(x.entry.Kind, x.entry.Value) {
+			if !x.exists || x.hidden || !t.matches(x.entry.Kind, x.entry.Value) {
 				return true
 			}
 			e = x.entry
@@ -278,10 +285,10 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 		// An entry whose new value matches though its stored one does not is
 		// found here, after the others: its place in the order would need a
 		// merge, which a command that changes and searches at once can do without.
-		if !more || x.space != sp || !x.exists || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
+		if !more || x.space != sp || !x.exists || x.hidden || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
 			continue
 		}
-		if x.existed && t.matches(Kind(x.old.Kind()), x.old.Value()) {
+		if x.existed && !isHidden(x.old) && t.matches(kindOf(x.old), x.old.Value()) {
 			continue
 		}
 		more = add(x.entry)
@@ -346,14 +353,18 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
-	e, n, code := p.touch(sp, o.Key)
-	switch {
-	case code != OK:
+	e, n, code := p.reach(sp, o.Key)
+	if code != OK {
 		return code
-	case o.Code == OpCheck && o.Match == 0 && e.exists, o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
+	}
+	exists := e.exists && !e.hidden // a check sees what a read sees
+	switch {
+	case o.Code == OpCheck && o.Match == 0 && exists, o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
 		return CodeConflict
-	case o.Code == OpRead && !e.exists:
+	case o.Code == OpRead && !exists:
 		return CodeNotFound
+	case !exists:
+		return OK
 	}
 	p.prep.results[i].Version = e.version()
 	p.prep.made[i] = n
@@ -394,50 +405,70 @@ func (p *Partition) grant(sp *entries, lease time.Duration) (Time, Code) {
 }
 
 // install puts everything prepared in force, one change for each entry that
-// differs from before.
+// differs from before and one for each claim.
 func (p *Partition) install() {
 	left := 0
 	for j := range p.prep.effects {
-		if p.prep.effects[j].real() {
-			left++
-		}
+		left += p.prep.effects[j].changes()
 	}
 	for j := range p.prep.effects {
 		x := &p.prep.effects[j]
-		if !x.real() {
-			continue
+		if x.ends != 0 {
+			p.claims.remove(x.ends)
 		}
-		left--
-		p.seq++
-		ch := Change{
-			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
-			At: p.clock, More: left, Order: x.entry.Order,
+		if x.real() {
+			left--
+			p.installEffect(x, left)
 		}
-		if x.existed && x.space.def.Shape == ShapeFields {
-			ch.Before = x.old.Value()
+		if x.claimed != 0 {
+			left--
+			p.hide(x, left)
 		}
-		if x.exists {
-			x.entry.Version = p.seq
-			ch.Op = Updated
-			if !x.existed {
-				ch.Op = Written
-				x.entry.Order = x.space.nextOrder
-			}
-			ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
-			x.space.put(&x.entry, x.old, x.existed)
-			p.available(x.space, x.entry.Order)
-		} else {
-			ch.Op, ch.Cause = Removed, x.cause
-			x.space.remove(x.old)
-		}
-		p.log.append(&ch)
 	}
+	p.installClaims()
 	p.prep.settle()
 }
 
-// expire removes entries whose lease has ended, in the order of space, deadline
-// and order, at most limit of them.
+// installEffect makes an entry what the command has made of it. left is how many
+// changes of the command follow.
+func (p *Partition) installEffect(x *effect, left int) {
+	p.seq++
+	ch := Change{
+		Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
+		At: p.clock, More: left, Order: x.entry.Order,
+	}
+	if x.existed && x.space.def.Shape == ShapeFields {
+		ch.Before = x.old.Value()
+	}
+	if !x.exists {
+		ch.Op, ch.Cause = Removed, x.cause
+		x.space.remove(x.old)
+		p.log.append(&ch)
+		return
+	}
+	x.entry.Version = p.seq
+	switch {
+	case !x.existed:
+		ch.Op = Written
+		x.entry.Order = x.space.nextOrder
+	case x.released:
+		ch.Op = Released
+	default:
+		ch.Op = Updated
+	}
+	ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
+	ch.Attempts = x.entry.Attempts
+	x.space.put(&x.entry, x.old, x.existed)
+	p.log.append(&ch)
+	if x.claimed == 0 {
+		p.available(x.space, x.entry.Order)
+	}
+}
+
+// expire ends claims whose time is up and removes entries whose lease has ended,
+// these in the order of space, deadline and order: at most limit of both.
 func (p *Partition) expire(limit int) {
+	limit = p.endClaims(limit)
 	spaces := *p.spaces.Load()
 	due := false
 	for _, sp := range spaces {

@@ -116,7 +116,7 @@ func (p *Partition) offered(sp *entries, o offer) (Entry, bool) {
 		return Entry{}, false
 	}
 	r, ok := sp.table.ByOrder(o.order)
-	if !ok || p.gone(r) {
+	if !ok || isHidden(r) || p.gone(r) {
 		return Entry{}, false
 	}
 	return entryOf(r), true

@@ -23,6 +23,7 @@ const (
 	sectionEntries  = 3
 	sectionChanges  = 4
 	sectionSessions = 5
+	sectionClaims   = 6
 	sectionWaiting  = 7
 	sectionEnd      = 15
 )
@@ -42,6 +43,7 @@ type Image struct {
 	changes *Changelog
 	floor   Seq
 	answers []byte
+	claims  *claims
 	waiting []byte
 }
 
@@ -54,7 +56,10 @@ type imageSpace struct {
 // Image cuts the partition. Only the goroutine that applies may call it; the
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
-	img := &Image{seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil), waiting: p.waits.append(nil)}
+	img := &Image{
+		seq: p.seq, floor: p.floor, header: p.appendHeader(nil),
+		answers: p.sessions.append(nil), claims: p.claims.clone(), waiting: p.waits.append(nil),
+	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		sp := spaces[id]
@@ -133,6 +138,8 @@ func (img *Image) Export(w io.Writer) error {
 	for chunk := range slices.Chunk(img.answers, sectionBytes) {
 		s.write(sectionSessions, chunk)
 	}
+	img.claims.each(func(appendTo func([]byte) []byte) { s.add(sectionClaims, appendTo) })
+	s.flush(sectionClaims)
 	for chunk := range slices.Chunk(img.waiting, sectionBytes) {
 		s.write(sectionWaiting, chunk)
 	}
@@ -205,6 +212,10 @@ func (img *Image) Digest() Digest {
 		panic("space: an image lacks the changes above its floor: " + err.Error())
 	}
 	state.Write(img.answers)
+	img.claims.each(func(appendTo func([]byte) []byte) {
+		buf = appendTo(buf[:0])
+		state.Write(buf)
+	})
 	state.Write(img.waiting)
 	copy(d.State[:], state.Sum(nil))
 	return d

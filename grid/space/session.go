@@ -33,6 +33,9 @@ type sessions struct {
 	bytes   int
 	chunk   []byte // the rest of the chunk that answers are cut from
 	waits   *waits // of the same partition: a waiter goes with its answer
+	// unattached counts, in a table that was read, the answers that say that a
+	// command waits whose waiter was not read yet.
+	unattached int
 }
 
 // session holds the answers of sequence numbers base, base+1, … in window.
@@ -51,7 +54,7 @@ type answer struct {
 	waiter   *waiter // the command waits, and the reply says so
 }
 
-func newSessions(w *waits) sessions { return sessions{byID: map[SessionID]*session{}, waits: w} }
+func newSessions() sessions { return sessions{byID: map[SessionID]*session{}} }
 
 // lookup returns the kept answer of a command, or the code to refuse it with,
 // or OK and nil if the command is to be applied.
@@ -270,8 +273,8 @@ func boolByte(b bool) byte {
 	return 0
 }
 
-func (d *decoder) sessions(w *waits) (sessions, int) {
-	t, waiting := newSessions(w), 0
+func (d *decoder) sessions() sessions {
+	t := newSessions()
 	for range d.count(maxSessions, 11) {
 		id := SessionID(d.u64())
 		s := &session{base: d.uvarint(), last: Time(d.uvarint())}
@@ -286,7 +289,7 @@ func (d *decoder) sessions(w *waits) (sessions, int) {
 					d.fail()
 				}
 				if r.Code == CodeWaiting {
-					waiting++
+					t.unattached++
 				}
 			}
 			s.window = append(s.window, a)
@@ -296,5 +299,5 @@ func (d *decoder) sessions(w *waits) (sessions, int) {
 		}
 		t.byID[id] = s
 	}
-	return t, waiting
+	return t
 }

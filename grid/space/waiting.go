@@ -57,8 +57,10 @@ type Grant struct {
 	Reply    []byte // encoded; not to be changed
 }
 
-func newWaits(seed maphash.Seed) waits {
-	return waits{seed: seed, byPlace: map[uint64]*waiter{}, spaces: map[ID]*lines{}}
+// beginWaits makes the table of a new partition.
+func (p *Partition) beginWaits() {
+	p.waits = waits{seed: p.seed, byPlace: map[uint64]*waiter{}, spaces: map[ID]*lines{}}
+	p.sessions.waits = &p.waits
 }
 
 // Granted returns what became, in the last Apply, of commands that had been
@@ -316,8 +318,19 @@ func (w *waits) append(dst []byte) []byte {
 	return dst
 }
 
-// waiting reads what waits.append wrote into a partition whose kept answers are
-// there already.
+// restoreWaits reads what waits.append wrote into a partition whose kept answers
+// are there already.
+func (p *Partition) restoreWaits(b []byte) error {
+	p.beginWaits()
+	d := decoder{b: b}
+	d.waiting(p)
+	if !d.done() || p.sessions.unattached != len(p.waits.byPlace) {
+		return &CorruptError{What: "export: waiting commands"}
+	}
+	p.sessions.unattached = 0
+	return nil
+}
+
 func (d *decoder) waiting(p *Partition) {
 	w := &p.waits
 	last := d.uvarint()
