@@ -66,7 +66,10 @@ func finish(root cond) (*Predicate, *Error) {
 // map, as [msgp.Canonical] makes it. False and unknown are both no match.
 // Fields that are no map have no fields; a map that is not canonical gives a
 // wrong answer at worst. Match neither decodes nor allocates nor keeps fields.
-func (p *Predicate) Match(fields []byte) bool { return p.root.holds(fields) }
+func (p *Predicate) Match(fields []byte) bool {
+	e := entry{fields: fields}
+	return p.root.holds(&e)
+}
 
 // Paths returns the fields that the predicate looks at, sorted, each once: the
 // steps from map to map joined by dots, "seat.row". A step that is empty or has
