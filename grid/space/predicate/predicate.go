@@ -1,7 +1,6 @@
 package predicate
 
 import (
-	"maps"
 	"math/bits"
 	"slices"
 
@@ -35,10 +34,10 @@ const (
 // for concurrent use; make one with [Parse], [Decode] or the constructors. The
 // zero value is of no use.
 type Predicate struct {
-	root  cond
-	cost  int
-	size  int // of the encoding
-	paths []string
+	root     cond
+	cost     int
+	encoding []byte // what Append appends
+	paths    []string
 }
 
 // finish checks the limits of what has been built.
@@ -53,13 +52,17 @@ func finish(root cond) (*Predicate, *Error) {
 	case m.cost > MaxCost:
 		return nil, refuse("split it, or look at fewer fields", "a cost of %d steps, more than %d", m.cost, MaxCost)
 	}
-	p := &Predicate{root: root, cost: m.cost}
-	p.size = len(p.Append(nil))
-	if p.size > MaxEncoded {
-		return nil, refuse("use fewer or shorter constants", "an encoding of %d bytes, more than %d", p.size, MaxEncoded)
+	encoding := root.append([]byte{version})
+	if len(encoding) > MaxEncoded {
+		return nil, refuse("use fewer or shorter constants", "an encoding of %d bytes, more than %d", len(encoding), MaxEncoded)
 	}
-	p.paths = slices.Sorted(maps.Keys(m.paths))
-	return p, nil
+	slices.Sort(m.paths)
+	return &Predicate{
+		root:     root,
+		cost:     m.cost,
+		encoding: slices.Clip(encoding),
+		paths:    slices.Clip(slices.Compact(m.paths)),
+	}, nil
 }
 
 // Match reports whether the predicate is true of fields, a canonical msgpack
@@ -89,7 +92,7 @@ const containsCost = 16
 // measure counts what the limits are about.
 type measure struct {
 	nodes, depth, cost int
-	paths              map[string]bool
+	paths              []string // with repetitions
 }
 
 // cond counts a condition that lies at the given level, 1 for the outermost.
@@ -111,10 +114,7 @@ func (m *measure) term(t *term, level int) {
 	case t.op == termNone:
 		return
 	case t.op == termField:
-		if m.paths == nil {
-			m.paths = make(map[string]bool)
-		}
-		m.paths[t.path.name] = true
+		m.paths = append(m.paths, t.path.name)
 		m.cost += len(t.path.steps) - 1 // the node itself counts one
 	case t.op == termConstant:
 		m.cost-- // it is there already
