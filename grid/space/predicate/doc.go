@@ -16,7 +16,7 @@
 //
 //	a = 1   a <> 1   a < 1   a <= 1   a > 1   a >= 1     comparisons; != is <>
 //	a between 1 and 9                                   a >= 1 and a <= 9
-//	a in (1, 2, 3)                                      constants only
+//	a in (1, 2, 3)                                      constants only; in none is false
 //	a prefix 'abc'                                      a string, or bytes, that begins so
 //	a like 'abc%'                                       the same; no other pattern is known
 //	a contains 'x'                                      a list with an element equal to 'x'

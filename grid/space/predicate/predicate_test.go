@@ -23,6 +23,7 @@ func TestNormalForm(t *testing.T) {
 		{`a = 1e19`, `a = 10000000000000000000`},
 		{`a < 1e300`, `a < 1e+300`},
 		{`a = -0.0`, `a = 0`},
+		{`a in (-2.0, -9223372036854775808.0, -1e19)`, `a in (-1e+19, -9223372036854775808, -2)`},
 		{`a + 1.0 = 2`, `a + 1.0 = 2`},
 		{`a = 2 * 3 - 1`, `a = 5`},
 		{`a = 7 / 2`, `a = 3`},
@@ -157,6 +158,7 @@ func TestRefusals(t *testing.T) {
 		{`a = 1x`, nil, 4, "not a number"},
 		{`a = 1.`, nil, 4, "not a number"},
 		{`a = 1e`, nil, 4, "not a number"},
+		{`a = 1.e5`, nil, 4, "not a number"},
 		{`a = 99999999999999999999`, nil, 4, "99999999999999999999.0"},
 		{`a = 1e999`, nil, 4, "float '+Inf'"},
 		{`a = float 'NaN'`, nil, 4, "NaN"},
@@ -343,6 +345,52 @@ func TestDecodeIsStrict(t *testing.T) {
 			t.Errorf("%s is accepted as %v", name, p)
 		} else if _, ok := err.(*Error); !ok {
 			t.Errorf("%s: %T, want *Error", name, err)
+		}
+	}
+}
+
+// A hostile encoding is refused where it passes a limit, not after all of it has
+// been built.
+func TestDecodeStopsAtTheLimits(t *testing.T) {
+	field := []byte{byte(termField), 1, 0xa1, 'a'}
+	null := append([]byte{byte(opIsNull)}, field...)
+	for name, c := range map[string]struct {
+		encoding []byte
+		at       int
+	}{
+		"bytes":       {make([]byte, MaxEncoded+1), 0},
+		"deep terms":  {append([]byte{1, byte(opIsNull)}, bytes.Repeat([]byte{byte(termNeg)}, 10_000)...), 1 + MaxDepth},
+		"deep levels": {append([]byte{1}, bytes.Repeat([]byte{byte(opAnd), 1}, 10_000)...), 1 + 2*MaxDepth},
+		"nodes":       {append([]byte{1, byte(opOr), 0xcd, 0x03, 0xff}, bytes.Repeat(null, 1023)...), 5 + len(null)*((MaxNodes-1)/2) + 1},
+		"members":     {append([]byte{1, byte(opIn), byte(termField), 1, 0xa1, 'a', 0xcd, 0x10, 0x01}, make([]byte, 5000)...), 6},
+		"steps":       {append([]byte{1, byte(opIsNull), byte(termField), maxSteps + 1}, bytes.Repeat([]byte{0xa1, 'a'}, maxSteps+1)...), 3},
+	} {
+		_, err := Decode(c.encoding)
+		if refusal, ok := err.(*Error); !ok || refusal.Offset != c.at {
+			t.Errorf("%s: %v, want it at byte %d", name, err, c.at)
+		}
+	}
+}
+
+// The cost counts nodes, steps of paths, halvings of lists and searches.
+func TestCost(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		cost int
+	}{
+		{`true`, 1},
+		{`a = 1`, 2},
+		{`a = b`, 3},
+		{`a.b.c = 1`, 4},
+		{`a is null`, 2},
+		{`a in (1, 2)`, 4},
+		{`a in (1, 2, 3, 4, 5, 6, 7)`, 5},
+		{`a + 1 > -b`, 5},
+		{`a contains 1`, 18},
+		{`a = 1 and (b = 2 or c = 3)`, 8},
+	} {
+		if got := parsed(t, c.text).Cost(); got != c.cost {
+			t.Errorf("%s costs %d, want %d", c.text, got, c.cost)
 		}
 	}
 }
