@@ -100,7 +100,8 @@ func (p *Partition) serveOne(o offer) (again bool) {
 func (p *Partition) gather(sp *entries, x *waiter, size int) {
 	f := &p.waits.offers
 	for _, o := range f.list[f.next:min(len(f.list), f.next+maxGather)] {
-		if len(p.waits.ops) >= x.wanted() || size >= maxReplyBytes || o.space != sp.def.ID {
+		n := len(p.waits.ops)
+		if n >= x.wanted() || x.op.claims() && n >= p.claimsLeft() || size >= maxReplyBytes || o.space != sp.def.ID {
 			return
 		}
 		if e, ok := p.offered(sp, o); ok && x.line.fits(&e) {

@@ -85,6 +85,7 @@ func (m *model) apply(now space.Time, c *space.Command) space.Reply {
 	}
 	m.lapse()
 	m.expire()
+	m.serve()
 	r := m.run(c)
 	if c.Ops[0].Wait != 0 {
 		r = m.wait(c, r)

@@ -28,7 +28,7 @@ type modelWaits struct {
 // list.
 func (m *model) wait(c *space.Command, r space.Reply) space.Reply {
 	o := &c.Ops[0]
-	if o.Wait <= 0 || r.Code != space.CodeAborted || r.Results[0].Code != space.CodeNotFound {
+	if o.Wait <= 0 || r.Code != space.CodeAborted || r.Results[0].Code != space.CodeNotFound && r.Results[0].Code != space.CodeClaimed {
 		return r
 	}
 	w := modelWaiter{modelCommand{c.Session, c.Sequence}, min(m.clock+space.Time(o.Wait), c.Deadline), *o}
@@ -41,7 +41,7 @@ func (m *model) wait(c *space.Command, r space.Reply) space.Reply {
 func mayWait(c *space.Command) bool {
 	for i := range c.Ops {
 		o := &c.Ops[i]
-		takes := o.Code == space.OpTake || o.Code == space.OpTakeMatch
+		takes := o.Code == space.OpTake || o.Code == space.OpTakeMatch || o.Code == space.OpClaim || o.Code == space.OpClaimMatch
 		if o.Wait != 0 && (o.Wait < 0 || !takes || o.Match != 0 || len(c.Ops) > 1 || c.Session == 0 || c.Independent) {
 			return false
 		}
@@ -93,7 +93,7 @@ func (m *model) serveOne() bool {
 		}
 		for _, key := range s.inOrder() {
 			for i, w := range m.waits.list {
-				if w.op.Space == id && w.wants(s.entries[key]) {
+				if w.op.Space == id && !s.entries[key].Claimed && w.wants(s.entries[key]) {
 					m.end(i, m.run(&space.Command{Ops: []space.Op{w.op}}))
 					return true
 				}
@@ -104,7 +104,7 @@ func (m *model) serveOne() bool {
 }
 
 func (w *modelWaiter) wants(e space.Entry) bool {
-	if w.op.Code == space.OpTake {
+	if w.op.Code == space.OpTake || w.op.Code == space.OpClaim {
 		return string(w.op.Key) == string(e.Key)
 	}
 	if len(w.op.Template) == 0 {
@@ -161,11 +161,14 @@ func drawWait(t *rapid.T, r *run) space.Command {
 	o := space.Op{Code: space.OpCancel}
 	if rapid.IntRange(0, 3).Draw(t, "wait") > 0 {
 		o = space.Op{
-			Code:  rapid.SampledFrom([]space.OpCode{space.OpTake, space.OpTakeMatch, space.OpTakeMatch}).Draw(t, "take"),
+			Code:  rapid.SampledFrom([]space.OpCode{space.OpTake, space.OpTakeMatch, space.OpTakeMatch, space.OpClaim, space.OpClaimMatch}).Draw(t, "take"),
 			Space: space.ID(rapid.IntRange(1, 4).Draw(t, "space")),
 			Wait:  time.Duration(rapid.IntRange(1, 40).Draw(t, "long")),
 		}
-		if o.Code == space.OpTake {
+		if o.Code == space.OpClaim || o.Code == space.OpClaimMatch {
+			o.Lease = time.Duration(rapid.SampledFrom([]int{0, 0, 3, 8}).Draw(t, "claim lease"))
+		}
+		if o.Code == space.OpTake || o.Code == space.OpClaim {
 			o.Key, o.Flags = []byte(fmt.Sprint(rapid.IntRange(0, 12).Draw(t, "key"))), space.FlagReturn
 		} else {
 			o.Limit = rapid.IntRange(0, 3).Draw(t, "limit")

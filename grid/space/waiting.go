@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // Bounds of the waiting commands of one partition. At a bound a command that
@@ -119,6 +120,9 @@ func mayCome(code Code) bool {
 // keyed reports whether an operation that waits names its entry.
 func (o *Op) keyed() bool { return o.Code == OpTake || o.Code == OpClaim }
 
+// claims reports whether an operation that waits hides what it gets.
+func (o *Op) claims() bool { return o.Code == OpClaim || o.Code == OpClaimMatch }
+
 // waitBytes is what a waiter counts against maxWaiterBytes.
 func (o *Op) waitBytes() int { return len(o.Key) + len(o.Template) + len(o.Predicate) }
 
@@ -148,6 +152,11 @@ func (p *Partition) mustWait(c *Command) Code {
 	w, o := &p.waits, &c.Ops[0]
 	if len(w.byPlace) >= maxWaiters || w.bytes+o.waitBytes() > maxWaiterBytes || p.sessions.waiting(c.Session) >= maxSessionWaiters {
 		return CodeFull
+	}
+	if len(o.Predicate) > 0 {
+		if _, err := predicate.Decode(o.Predicate); err != nil {
+			return CodeInvalid
+		}
 	}
 	if in := w.of(o.Space); in != nil && !in.room(w.seed, o) {
 		return CodeFull

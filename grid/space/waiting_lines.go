@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -40,7 +41,8 @@ type line struct {
 	template  []byte
 	predicate []byte
 	parsed    template
-	hash      uint64 // of the template's values; without a key
+	condition *predicate.Predicate // nil: none; of a line in a table
+	hash      uint64               // of the template's values; without a key
 
 	head, tail *waiter
 }
@@ -52,7 +54,10 @@ func (l *line) fits(e *Entry) bool {
 	if l.keyed && !bytes.Equal(l.key, e.Key) {
 		return false
 	}
-	return l.parsed.matches(e.Kind, e.Value)
+	if !l.parsed.matches(e.Kind, e.Value) {
+		return false
+	}
+	return l.condition == nil || e.Kind == KindFields && l.condition.Match(e.Value)
 }
 
 // is reports whether two lines are for the same thing.
@@ -160,6 +165,7 @@ func (in *lines) join(seed maphash.Seed, x *waiter) {
 func (in *lines) insert(l *line) {
 	if len(l.predicate) > 0 {
 		in.filtered++
+		l.condition, _ = predicate.Decode(l.predicate) // mustWait has seen that it can be
 	}
 	if l.keyed {
 		in.keys[string(l.key)] = append(in.keys[string(l.key)], l)
