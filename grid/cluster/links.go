@@ -15,14 +15,18 @@ const dialTimeout = 2 * time.Second
 // links keeps one connection to each member that a router talks to.
 type links struct {
 	dial wire.Dialer
+	// silence is after how long without a sign of life a connection is given up;
+	// 0: requests have deadlines of their own that are short enough.
+	silence time.Duration
 
 	mu *linksState
 }
 
 type linksState struct {
 	sync.Mutex
-	byAddr map[string]*memberLink
-	closed bool
+	byAddr   map[string]*memberLink
+	closed   bool
+	watchers sync.WaitGroup // one for each connection, if silence counts
 }
 
 type memberLink struct {
@@ -72,6 +76,10 @@ func (l *links) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	}
 	l.mu.Lock()
 	closed := l.mu.closed
+	if !closed && l.silence > 0 {
+		// It returns when the connection has ended, and that is known without it.
+		l.mu.watchers.Go(func() { _ = conn.Watch(context.Background(), l.silence) })
+	}
 	l.mu.Unlock()
 	if closed {
 		return nil, fmt.Errorf("%w: this client is closed (%w)", ErrUnavailable, conn.Close())
@@ -94,5 +102,6 @@ func (l *links) close() error {
 		}
 		k.mu.Unlock()
 	}
+	l.mu.watchers.Wait()
 	return nil
 }

@@ -173,7 +173,7 @@ func (t *sessions) answerOf(x *waiter) (*session, *answer) {
 	if s == nil || x.sequence < s.base || x.sequence-s.base >= uint64(len(s.window)) {
 		return nil, nil
 	}
-	if a := &s.window[x.sequence-s.base]; a.reply != nil && Code(a.reply[0]) == CodeWaiting {
+	if a := &s.window[x.sequence-s.base]; Waits(a.reply) {
 		return s, a
 	}
 	return nil, nil

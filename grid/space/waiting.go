@@ -69,6 +69,9 @@ func (p *Partition) beginWaits() {
 // valid until the next Apply. Only the goroutine that applies may call it.
 func (p *Partition) Granted() []Grant { return p.waits.granted }
 
+// Waits reports whether an encoded reply says that the command waits.
+func Waits(reply []byte) bool { return len(reply) > 0 && Code(reply[0]) == CodeWaiting }
+
 // begin makes ready for the next command.
 func (w *waits) begin() {
 	clear(w.granted)
