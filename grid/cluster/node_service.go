@@ -67,6 +67,10 @@ func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outco
 			good, places = append(good, subs[i]), append(places, i)
 		}
 	}
+	if len(subs) == 1 && outs[0].Err == nil && c.Ops[0].Wait > 0 {
+		outs[0] = h.submitWaiting(ctx, l, subs[0], waitingCommand{subs[0].Partition, c.Session, c.Sequence})
+		return outs
+	}
 	for i, out := range h.submit(ctx, l, good) {
 		outs[places[i]] = out
 	}

@@ -28,6 +28,7 @@ const (
 // and the operations before it; then, if nothing aborts the command, all that
 // was prepared is installed, one change for each entry touched.
 func (p *Partition) Apply(now Time, c *Command) []byte {
+	p.waits.begin()
 	p.clock = max(p.clock, now)
 	if c.Session != 0 {
 		if c.History != p.history {
@@ -43,27 +44,45 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 		p.sessions.settle(c)
 	}
 	p.busy.Add(1)
+	p.lapse()
 	p.expire(maxExpirePerCommand)
-	var reply Reply
-	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
-		reply = p.applySystem(c)
-	} else {
-		reply = p.applyOps(c)
-	}
+	p.serve()
+	kept := p.run(c)
+	p.serve()
 	p.log.publish()
 	p.busy.Add(1)
+	return kept
+}
+
+// run carries out a command that is not a repeat and returns its reply, kept if
+// it may be asked for again.
+func (p *Partition) run(c *Command) []byte {
+	var reply Reply
+	switch {
+	case len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch:
+		reply = p.applySystem(c)
+	case len(c.Ops) == 1 && c.Ops[0].Code == OpCancel:
+		reply = p.applyCancel(c)
+	default:
+		reply = p.applyOps(c)
+	}
 	p.prep.reply = reply.Append(p.prep.reply[:0])
 	defer p.prep.reset() // it lets go of a large reply: not before that is copied
-	if c.Session != 0 {
-		return p.sessions.keep(c, reply.Code, p.prep.reply)
+	if c.Session == 0 {
+		return slices.Clone(p.prep.reply)
 	}
-	return slices.Clone(p.prep.reply)
+	kept := p.sessions.keep(c, reply.Code, p.prep.reply)
+	if reply.Code == CodeWaiting {
+		p.wait(c)
+	}
+	return kept
 }
 
 // ApplyBytes decodes a command and applies it. A command that does not decode is
 // refused with its reason; nothing but the clock changes.
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
+		p.waits.begin()
 		p.clock = max(p.clock, now)
 		return p.refuse(codeOf(err))
 	}
@@ -82,6 +101,11 @@ func (p *Partition) reply(code Code) Reply {
 
 func (p *Partition) applyOps(c *Command) Reply {
 	code, failed := p.prepare(c)
+	if code != OK && c.mayWait() && mayCome(p.prep.results[failed].Code) {
+		if p.prep.results[failed].Code = p.mustWait(c); p.prep.results[failed].Code == CodeWaiting {
+			return p.reply(CodeWaiting)
+		}
+	}
 	if code == OK {
 		p.install()
 	} else {
@@ -99,7 +123,10 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 	for i := range c.Ops {
 		p.prep.results = append(p.prep.results, Result{})
 		p.prep.made = append(p.prep.made, -1)
-		code := p.prepareOp(&c.Ops[i], i)
+		code := CodeInvalid
+		if c.Ops[i].Wait == 0 || c.mayWait() {
+			code = p.prepareOp(&c.Ops[i], i)
+		}
 		p.prep.results[i].Code = code
 		if code != OK && !c.Independent {
 			return CodeAborted, i
@@ -116,6 +143,9 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
 		p.prep.results[i].Count = o.Limit
 		return OK
+	}
+	if o.Code == OpAck || o.Code == OpNack || o.Code == OpExtend {
+		return p.prepareHeld(o, i)
 	}
 	sp := p.space(o.Space)
 	if sp == nil {
@@ -136,6 +166,10 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareRead(sp, o, i)
 	case OpClear:
 		return p.prepareClear(sp, o, i)
+	case OpClaim:
+		return p.prepareClaim(sp, o, i)
+	case OpClaimMatch:
+		return p.prepareClaimMatch(sp, o, i)
 	}
 	return CodeInvalid
 }
@@ -235,7 +269,7 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 		}
 		e := entryOf(r)
 		if x := p.prep.find(sp, e.Key); x != nil {
-			if !x.exists || !t.matches(x.entry.Kind, x.entry.Value) {
+			if !x.exists || x.hidden || !t.matches(x.entry.Kind, x.entry.Value) {
 				return true
 			}
 			e = x.entry
@@ -251,10 +285,10 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 		// An entry whose new value matches though its stored one does not is
 		// found here, after the others: its place in the order would need a
 		// merge, which a command that changes and searches at once can do without.
-		if !more || x.space != sp || !x.exists || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
+		if !more || x.space != sp || !x.exists || x.hidden || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
 			continue
 		}
-		if x.existed && t.matches(Kind(x.old.Kind()), x.old.Value()) {
+		if x.existed && !isHidden(x.old) && t.matches(kindOf(x.old), x.old.Value()) {
 			continue
 		}
 		more = add(x.entry)
@@ -319,14 +353,18 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
-	e, n, code := p.touch(sp, o.Key)
-	switch {
-	case code != OK:
+	e, n, code := p.reach(sp, o.Key)
+	if code != OK {
 		return code
-	case o.Code == OpCheck && o.Match == 0 && e.exists, o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
+	}
+	exists := e.exists && !e.hidden // a check sees what a read sees
+	switch {
+	case o.Code == OpCheck && o.Match == 0 && exists, o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
 		return CodeConflict
-	case o.Code == OpRead && !e.exists:
+	case o.Code == OpRead && !exists:
 		return CodeNotFound
+	case !exists:
+		return OK
 	}
 	p.prep.results[i].Version = e.version()
 	p.prep.made[i] = n
@@ -367,50 +405,70 @@ func (p *Partition) grant(sp *entries, lease time.Duration) (Time, Code) {
 }
 
 // install puts everything prepared in force, one change for each entry that
-// differs from before.
+// differs from before and one for each claim.
 func (p *Partition) install() {
 	left := 0
 	for j := range p.prep.effects {
-		if p.prep.effects[j].real() {
-			left++
-		}
+		left += p.prep.effects[j].changes()
 	}
 	for j := range p.prep.effects {
 		x := &p.prep.effects[j]
-		if !x.real() {
-			continue
+		if x.ends != 0 {
+			p.claims.remove(x.ends)
 		}
-		left--
-		p.seq++
-		ch := Change{
-			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
-			At: p.clock, More: left, Order: x.entry.Order,
+		if x.real() {
+			left--
+			p.installEffect(x, left)
 		}
-		if x.existed && x.space.def.Shape == ShapeFields {
-			ch.Before = x.old.Value()
+		if x.claimed != 0 {
+			left--
+			p.hide(x, left)
 		}
-		if x.exists {
-			x.entry.Version = p.seq
-			ch.Op = Updated
-			if !x.existed {
-				ch.Op = Written
-				x.entry.Order = x.space.nextOrder
-			}
-			ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
-			x.space.put(&x.entry, x.old, x.existed)
-			p.available(x.space, x.entry.Order)
-		} else {
-			ch.Op, ch.Cause = Removed, x.cause
-			x.space.remove(x.old)
-		}
-		p.log.append(&ch)
 	}
+	p.installClaims()
 	p.prep.settle()
 }
 
-// expire removes entries whose lease has ended, in the order of space, deadline
-// and order, at most limit of them.
+// installEffect makes an entry what the command has made of it. left is how many
+// changes of the command follow.
+func (p *Partition) installEffect(x *effect, left int) {
+	p.seq++
+	ch := Change{
+		Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
+		At: p.clock, More: left, Order: x.entry.Order,
+	}
+	if x.existed && x.space.def.Shape == ShapeFields {
+		ch.Before = x.old.Value()
+	}
+	if !x.exists {
+		ch.Op, ch.Cause = Removed, x.cause
+		x.space.remove(x.old)
+		p.log.append(&ch)
+		return
+	}
+	x.entry.Version = p.seq
+	switch {
+	case !x.existed:
+		ch.Op = Written
+		x.entry.Order = x.space.nextOrder
+	case x.released:
+		ch.Op = Released
+	default:
+		ch.Op = Updated
+	}
+	ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
+	ch.Attempts = x.entry.Attempts
+	x.space.put(&x.entry, x.old, x.existed)
+	p.log.append(&ch)
+	if x.claimed == 0 {
+		p.available(x.space, x.entry.Order)
+	}
+}
+
+// expire ends claims whose time is up and removes entries whose lease has ended,
+// these in the order of space, deadline and order: at most limit of both.
 func (p *Partition) expire(limit int) {
+	limit = p.endClaims(limit)
 	spaces := *p.spaces.Load()
 	due := false
 	for _, sp := range spaces {

@@ -54,7 +54,7 @@ const (
 	OpExtend      OpCode = 15 // the claim under Token ends Lease from now
 	OpChangeMatch OpCode = 16 // apply Mutations to the first Limit entries that match
 	OpCheckMatch  OpCode = 17 // fail if a change after Match made an entry match
-	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target
+	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target and whose deadline is this one's
 
 	OpPrepare OpCode = 19 // first of a command: lock for Txn what the operations behind it touch
 	OpDecide  OpCode = 20 // write the outcome of Txn, unless there is one, and return it

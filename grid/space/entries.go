@@ -14,8 +14,9 @@ type entries struct {
 	def       Definition
 	table     *arena.Table
 	nextOrder uint64         // of the next new entry; from 1
-	leases    *pairtree.Tree // (deadline, order) of the entries with a lease
-	indexes   []fieldIndex   // as in def.Indexes
+	leases    *pairtree.Tree // (deadline, order) of the visible entries with a lease
+	hidden    *hiddenRuns
+	indexes   []fieldIndex // as in def.Indexes
 	seed      maphash.Seed
 }
 
@@ -27,7 +28,10 @@ type fieldIndex struct {
 }
 
 func newEntries(def Definition, seed maphash.Seed) *entries {
-	sp := &entries{def: def, table: arena.New(seed), nextOrder: 1, seed: seed, leases: new(pairtree.Tree)}
+	sp := &entries{
+		def: def, table: arena.New(seed), nextOrder: 1, seed: seed,
+		leases: new(pairtree.Tree), hidden: new(hiddenRuns),
+	}
 	sp.indexes = make([]fieldIndex, len(def.Indexes))
 	for i, x := range def.Indexes {
 		sp.indexes[i] = fieldIndex{fields: x.Fields, tree: new(pairtree.Tree)}
@@ -36,14 +40,31 @@ func newEntries(def Definition, seed maphash.Seed) *entries {
 }
 
 // put stores an entry and keeps leases and indexes in step. old is the record it
-// replaces, if existed.
+// replaces, if existed. A claimed entry is stored with the hidden mark, outside of
+// leases and indexes.
 func (sp *entries) put(e *Entry, old arena.Record, existed bool) {
 	if existed {
 		sp.unindex(old)
 	}
 	sp.table.Put(e.Key, arena.Meta{
-		Version: uint64(e.Version), Order: e.Order, Deadline: int64(e.Deadline), Kind: uint8(e.Kind),
+		Version: uint64(e.Version), Order: e.Order, Deadline: int64(e.Deadline),
+		Kind: uint8(e.Kind) | boolByte(e.Claimed)*hiddenMark, Extra: uint64(e.Attempts),
 	}, e.Value)
+	sp.nextOrder = max(sp.nextOrder, e.Order+1)
+	if was := existed && isHidden(old); was != e.Claimed {
+		if e.Claimed {
+			sp.noteHidden(e.Order)
+		} else {
+			sp.noteShown(e.Order)
+		}
+	}
+	if !e.Claimed {
+		sp.index(e)
+	}
+}
+
+// index enters a visible entry into leases and indexes.
+func (sp *entries) index(e *Entry) {
 	if e.Deadline != Never {
 		sp.leases.Insert(uint64(e.Deadline), e.Order)
 	}
@@ -54,16 +75,24 @@ func (sp *entries) put(e *Entry, old arena.Record, existed bool) {
 			}
 		}
 	}
-	sp.nextOrder = max(sp.nextOrder, e.Order+1)
 }
 
 // remove drops a record with its leases and index entries.
 func (sp *entries) remove(r arena.Record) {
 	sp.unindex(r)
 	sp.table.Delete(r.Key())
+	if isHidden(r) {
+		sp.noteShown(r.Order())
+	} else {
+		sp.noteRemoved(r.Order())
+	}
 }
 
+// unindex undoes index; a hidden record is in neither.
 func (sp *entries) unindex(r arena.Record) {
+	if isHidden(r) {
+		return
+	}
 	if d := r.Deadline(); Time(d) != Never {
 		sp.leases.Delete(uint64(d), r.Order())
 	}
@@ -80,7 +109,7 @@ func (sp *entries) unindex(r arena.Record) {
 // new ones are built from the records.
 func (sp *entries) redefine(def Definition) *entries {
 	next := &entries{
-		def: def, table: sp.table, nextOrder: sp.nextOrder, leases: sp.leases, seed: sp.seed,
+		def: def, table: sp.table, nextOrder: sp.nextOrder, leases: sp.leases, hidden: sp.hidden, seed: sp.seed,
 		indexes: make([]fieldIndex, len(def.Indexes)),
 	}
 	for i, x := range def.Indexes {
@@ -89,7 +118,7 @@ func (sp *entries) redefine(def Definition) *entries {
 			next.indexes[i].tree = sp.indexes[j].tree
 			continue
 		}
-		for r := range sp.table.Ascend(0) {
+		for r := range sp.visible(0) {
 			if Kind(r.Kind()) == KindFields {
 				if h, ok := sp.hashFields(x.Fields, r.Value()); ok {
 					next.indexes[i].tree.Insert(h, r.Order())

@@ -23,7 +23,9 @@ const (
 	sectionEntries  = 3
 	sectionChanges  = 4
 	sectionSessions = 5
-	sectionEnd      = 6
+	sectionClaims   = 6
+	sectionWaiting  = 7
+	sectionEnd      = 15
 )
 
 // sectionBytes is the size at which a section is cut: small enough to be checked
@@ -41,6 +43,8 @@ type Image struct {
 	changes *Changelog
 	floor   Seq
 	answers []byte
+	claims  *claims
+	waiting []byte
 }
 
 type imageSpace struct {
@@ -52,7 +56,10 @@ type imageSpace struct {
 // Image cuts the partition. Only the goroutine that applies may call it; the
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
-	img := &Image{seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil)}
+	img := &Image{
+		seq: p.seq, floor: p.floor, header: p.appendHeader(nil),
+		answers: p.sessions.append(nil), claims: p.claims.clone(), waiting: p.waits.append(nil),
+	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		sp := spaces[id]
@@ -131,6 +138,11 @@ func (img *Image) Export(w io.Writer) error {
 	for chunk := range slices.Chunk(img.answers, sectionBytes) {
 		s.write(sectionSessions, chunk)
 	}
+	img.claims.each(func(appendTo func([]byte) []byte) { s.add(sectionClaims, appendTo) })
+	s.flush(sectionClaims)
+	for chunk := range slices.Chunk(img.waiting, sectionBytes) {
+		s.write(sectionWaiting, chunk)
+	}
 	s.write(sectionEnd, binary.AppendUvarint(nil, entries))
 	if s.err == nil {
 		s.err = s.w.Flush()
@@ -200,6 +212,11 @@ func (img *Image) Digest() Digest {
 		panic("space: an image lacks the changes above its floor: " + err.Error())
 	}
 	state.Write(img.answers)
+	img.claims.each(func(appendTo func([]byte) []byte) {
+		buf = appendTo(buf[:0])
+		state.Write(buf)
+	})
+	state.Write(img.waiting)
 	copy(d.State[:], state.Sum(nil))
 	return d
 }

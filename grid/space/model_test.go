@@ -21,12 +21,14 @@ type model struct {
 	epoch    space.Epoch
 	spaces   map[space.ID]*modelSpace
 	answered map[modelCommand]modelAnswer
+	waits    modelWaits
 }
 
 type modelSpace struct {
 	def       space.Definition
 	entries   map[string]space.Entry
 	nextOrder uint64
+	claims    map[space.Seq]modelClaim
 }
 
 type modelCommand struct {
@@ -46,7 +48,7 @@ func newModel(h space.History) *model {
 func (m *model) copySpaces() map[space.ID]*modelSpace {
 	c := make(map[space.ID]*modelSpace, len(m.spaces))
 	for id, s := range m.spaces {
-		c[id] = &modelSpace{def: s.def, entries: maps.Clone(s.entries), nextOrder: s.nextOrder}
+		c[id] = s.clone()
 	}
 	return c
 }
@@ -55,9 +57,10 @@ func (m *model) copySpaces() map[space.ID]*modelSpace {
 // the model does not care in which order several of them happen, so the tests
 // look at the number of the last change only.
 func (m *model) expire() {
+	m.endClaims()
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock {
+			if e.Deadline != space.Never && e.Deadline <= m.clock && !e.Claimed {
 				delete(s.entries, k)
 				m.seq++
 			}
@@ -66,6 +69,7 @@ func (m *model) expire() {
 }
 
 func (m *model) apply(now space.Time, c *space.Command) space.Reply {
+	m.waits.granted = nil
 	m.clock = max(m.clock, now)
 	key := modelCommand{c.Session, c.Sequence}
 	if c.Session != 0 {
@@ -79,11 +83,17 @@ func (m *model) apply(now space.Time, c *space.Command) space.Reply {
 			return m.reply(space.CodeLate)
 		}
 	}
+	m.lapse()
 	m.expire()
+	m.serve()
 	r := m.run(c)
+	if c.Ops[0].Wait != 0 {
+		r = m.wait(c, r)
+	}
 	if c.Session != 0 {
 		m.answered[key] = modelAnswer{r, c.Attempt}
 	}
+	m.serve()
 	return r
 }
 
@@ -92,8 +102,15 @@ func (m *model) reply(code space.Code) space.Reply {
 }
 
 func (m *model) run(c *space.Command) space.Reply {
-	if c.Ops[0].Code == space.OpTick {
+	switch c.Ops[0].Code {
+	case space.OpEpoch:
+		m.epoch++
 		return m.reply(space.OK)
+	case space.OpTick:
+		return m.reply(space.OK)
+	}
+	if c.Ops[0].Code == space.OpCancel && len(c.Ops) == 1 {
+		return m.cancel(c)
 	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
@@ -101,7 +118,10 @@ func (m *model) run(c *space.Command) space.Reply {
 	results := make([]space.Result, len(c.Ops))
 	for i := range c.Ops {
 		keep := m.copySpaces()
-		results[i] = m.op(&c.Ops[i], &touched)
+		results[i] = space.Result{Code: space.CodeInvalid}
+		if c.Ops[i].Wait == 0 || mayWait(c) {
+			results[i] = m.op(&c.Ops[i], &touched)
+		}
 		if results[i].Code == space.OK {
 			continue
 		}
@@ -158,6 +178,7 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 		case existed && !exists:
 			m.seq++
 		}
+		m.numberClaim(k, results)
 	}
 	for i := range results {
 		m.settle(&c.Ops[i], &results[i])
@@ -191,6 +212,9 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	if o.Code == space.OpRespond {
 		return space.Result{Entries: []space.Entry{{Value: o.Value}}, Count: o.Limit}
 	}
+	if r, ok := m.claimOp(o, touched); ok {
+		return r
+	}
 	s := m.spaces[o.Space]
 	if s == nil {
 		return space.Result{Code: space.CodeNoSpace}
@@ -219,8 +243,15 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 		return space.Result{Code: space.CodeWrongKind}
 	}
 	e, ok := s.entries[key]
+	hidden := e.Claimed
+	if hidden {
+		e, ok = space.Entry{}, false
+	}
 	conflict := o.Match != 0 && (!ok || e.Version != o.Match)
 	*touched = append(*touched, modelKey{o.Space, key})
+	if hidden && o.Code != space.OpRead && o.Code != space.OpCheck {
+		return space.Result{Code: space.CodeClaimed}
+	}
 	switch o.Code {
 	case space.OpWrite:
 		return m.write(s, o, e, ok, conflict)
@@ -286,7 +317,7 @@ func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bo
 	if ok && o.Flags&space.FlagReturn != 0 {
 		r.Entries = []space.Entry{e}
 	}
-	n := space.Entry{Key: o.Key, Value: o.Value, Kind: o.Kind, Version: unnumbered, Order: e.Order, Deadline: m.deadline(s, o)}
+	n := space.Entry{Key: o.Key, Value: o.Value, Kind: o.Kind, Version: unnumbered, Order: e.Order, Deadline: m.deadline(s, o), Attempts: e.Attempts}
 	if ok && o.Flags&space.FlagKeepLease != 0 {
 		n.Deadline = e.Deadline
 	}
@@ -405,10 +436,12 @@ func fits(tmpl map[string]any, e space.Entry) bool {
 	return true
 }
 
+// inOrder returns the keys of the entries that can be seen.
 func (s *modelSpace) inOrder() []string {
-	return slices.SortedFunc(maps.Keys(s.entries), func(a, b string) int {
+	keys := slices.SortedFunc(maps.Keys(s.entries), func(a, b string) int {
 		return cmp.Compare(s.entries[a].Order, s.entries[b].Order)
 	})
+	return slices.DeleteFunc(keys, func(k string) bool { return s.entries[k].Claimed })
 }
 
 func decode(b []byte) any {

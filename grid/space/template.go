@@ -136,7 +136,7 @@ func (sp *entries) match(t template, from uint64, allowScan bool, fn func(arena.
 		return OK
 	}
 	examined, limit := 0, sp.def.scanLimit()
-	for r := range sp.table.Ascend(from) {
+	for r := range sp.visible(from) {
 		if t.matches(Kind(r.Kind()), r.Value()) {
 			if !fn(r) {
 				return OK
