@@ -65,8 +65,9 @@ func (g *Group) AddVoter(ctx context.Context, id ServerID) error {
 // Raft sends the entry that makes a voter before it begins to count that voter's
 // answers. An answer that is there first is lost, for nobody is asked twice about
 // an entry. If the change needs that voter, as it does when another one is dead, it
-// then stays open, and all later changes are refused, until an entry follows; and a
-// group that nobody writes to has none.
+// then stays open until an entry follows. Commands do not see to that: perhaps
+// nobody writes, and if one is under way it stays open with the change, while all
+// others wait for it.
 func (g *Group) followUp(r *raft.Raft) {
 	for {
 		err := r.Barrier(g.cfg.Timing.Election).Error()

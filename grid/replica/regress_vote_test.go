@@ -2,11 +2,12 @@ package replica_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-metrics"
@@ -22,25 +23,38 @@ import (
 // Raft sends the entry that makes a voter, and only then begins to count that
 // voter's answers. One that is there already is lost, and nobody is asked twice
 // about an entry. So a change that needs the new voter to be agreed on stays open
-// until some other entry follows, and raft takes no other change meanwhile: a
-// group that has nothing to write keeps its dead replica. The first case shows
-// that raft still does so; should it fail one day, AddVoter needs no entry behind
-// the change.
+// until some other entry follows, and with it the command before it, for which all
+// later ones wait; raft takes no other change meanwhile either. The first case
+// shows that raft still does so; should it fail one day, AddVoter needs no entry
+// behind the change.
 func TestAVoteNeedsNoOtherCommand(t *testing.T) {
-	t.Run("raft alone", func(t *testing.T) {
-		simulate(t, voteByRaftAlone)
-	})
-	t.Run("group", func(t *testing.T) {
-		forEachDurability(t, func(t *testing.T, c *cluster) { voteInAGroup(t, c, false) })
-	})
-	t.Run("group whose leader tries in vain to hand over", func(t *testing.T) {
-		forEachDurability(t, func(t *testing.T, c *cluster) { voteInAGroup(t, c, true) })
-	})
+	t.Run("raft alone", func(t *testing.T) { simulate(t, voteByRaftAlone) })
+	for _, c := range []struct {
+		name      string
+		meanwhile func(ctx context.Context, leader, dead *groupMember) error
+	}{
+		{"nobody writes", func(context.Context, *groupMember, *groupMember) error { return nil }},
+		{"a command is under way", func(ctx context.Context, leader, _ *groupMember) error {
+			_, err := leader.group.Propose(ctx, []byte("k=v"))
+			return err
+		}},
+		{"the leader tries in vain to hand over", func(ctx context.Context, leader, dead *groupMember) error {
+			time.Sleep(distraction / 2)
+			if leader.group.Transfer(ctx, dead.id) == nil {
+				return errors.New("the dead one leads")
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			forEachDurability(t, func(t *testing.T, cl *cluster) { replaceTheDead(t, cl, c.meanwhile) })
+		})
+	}
 }
 
-// voteInAGroup replaces a dead replica. Meanwhile the leader may try to hand over
-// to it, for as long as a candidate waits for votes, and takes no entries.
-func voteInAGroup(t *testing.T, c *cluster, handOver bool) {
+// replaceTheDead has a new replica vote in the place of one that is dead, while
+// the leader hears the new one before the other that lives.
+func replaceTheDead(t *testing.T, c *cluster, meanwhile func(ctx context.Context, leader, dead *groupMember) error) {
 	threeMembers(t, c)
 	leader := c.leader()
 	others := slices.DeleteFunc([]string{"a", "b", "c"}, func(name string) bool { return name == leader.name })
@@ -56,22 +70,18 @@ func voteInAGroup(t *testing.T, c *cluster, handOver bool) {
 	times := distract(t, distraction)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	var wg sync.WaitGroup
-	if handOver {
-		wg.Go(func() {
-			time.Sleep(distraction / 2)
-			if err := leader.group.Transfer(ctx, dead.id); err == nil {
-				t.Error("the dead one leads")
-			}
-		})
-	}
+	done := make(chan error, 1)
+	go func() { done <- meanwhile(ctx, leader, dead) }()
+	synctest.Wait()
 	if err := leader.group.AddVoter(ctx, heir.id); err != nil {
-		t.Fatal(err)
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 	if times() == 0 {
 		t.Error("the leader was not distracted; the test does not test what it says")
 	}
-	wg.Wait()
 	c.until("the dead one is removed", func() bool { return leader.group.Remove(t.Context(), dead.id) == nil })
 	members := leader.group.Status().Members
 	if len(members) != 3 || slices.ContainsFunc(members, func(m replica.GroupMember) bool { return !m.Voter || m.ID == dead.id }) {
