@@ -124,7 +124,7 @@ func (h *held) round(ctx context.Context, l *leadership) {
 	}{
 		{"definitions", h.define}, {"expiry", h.expire}, {"trim", h.trimLogs}, {"members", h.align},
 	} {
-		if err := duty.do(ctx, l); err != nil && h.lead.Load() == l && ctx.Err() == nil {
+		if err := duty.do(ctx, l); err != nil && h.lead.Load() == l && h.ctx.Err() == nil {
 			h.log.Debug("a duty of the leader is put off", "duty", duty.what, "err", err)
 		}
 	}
