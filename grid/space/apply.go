@@ -44,6 +44,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	}
 	p.busy.Add(1)
 	p.expire(maxExpirePerCommand)
+	p.forgetOutcomes()
 	var reply Reply
 	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
 		reply = p.applySystem(c)
@@ -81,6 +82,9 @@ func (p *Partition) reply(code Code) Reply {
 }
 
 func (p *Partition) applyOps(c *Command) Reply {
+	if isTxn(c) {
+		return p.applyTxn(c)
+	}
 	code, failed := p.prepare(c)
 	if code == OK {
 		p.install()
@@ -112,6 +116,9 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	if p.prep.returned >= maxReplyBytes && o.returns() {
 		return CodeTooLarge
 	}
+	if o.Code == OpPrepare && i == 0 && p.prep.preparing {
+		return OK
+	}
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
 		p.prep.results[i].Count = o.Limit
@@ -120,6 +127,9 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	sp := p.space(o.Space)
 	if sp == nil {
 		return CodeNoSpace
+	}
+	if code := p.locked(o); code != OK {
+		return code
 	}
 	switch o.Code {
 	case OpWrite:
@@ -136,12 +146,17 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareRead(sp, o, i)
 	case OpClear:
 		return p.prepareClear(sp, o, i)
+	case OpCheckMatch:
+		return p.prepareCheckMatch(sp, o)
 	}
 	return CodeInvalid
 }
 
 func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	if code := checkValue(&sp.def, o.Kind, len(o.Value)); code != OK {
+		return code
+	}
+	if code := p.guarded(sp, o.Kind, o.Value); code != OK {
 		return code
 	}
 	deadline, code := p.grant(sp, o.Lease)
@@ -197,7 +212,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0, o.Code != OpReadMatch)
 	if code != OK {
 		return code
 	}
@@ -219,8 +234,9 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 }
 
 // find returns copies of at most limit entries that match: stored ones by order,
-// then those that this command has prepared to add.
-func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]Entry, Code) {
+// then those that this command has prepared to add. To take they must not be
+// locked by a prepared transaction.
+func (p *Partition) find(sp *entries, t template, limit int, allowScan, take bool) ([]Entry, Code) {
 	var found []Entry
 	size := p.prep.returned
 	add := func(e Entry) bool {
@@ -230,7 +246,7 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 	}
 	more := true
 	code := sp.match(t, 0, allowScan, func(r arena.Record) bool {
-		if p.gone(r) {
+		if p.gone(sp, r) || take && p.txns.holds(sp.def.ID, r.Key()) {
 			return true
 		}
 		e := entryOf(r)
@@ -279,6 +295,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	changed, count, code := p.prep.mutate(kind, value, o.Mutations)
 	if code == OK {
 		code = checkValue(&sp.def, kind, len(changed))
+	}
+	if code == OK {
+		code = p.guarded(sp, kind, changed)
 	}
 	if code != OK {
 		return code
@@ -337,7 +356,7 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	found, code := p.find(sp, template{}, max(o.Limit, 1), true)
+	found, code := p.find(sp, template{}, max(o.Limit, 1), true, true)
 	if code != OK {
 		return code
 	}
@@ -384,7 +403,7 @@ func (p *Partition) install() {
 		p.seq++
 		ch := Change{
 			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
-			At: p.clock, More: left, Order: x.entry.Order,
+			At: p.clock, More: left, Order: x.entry.Order, Txn: p.prep.txn,
 		}
 		if x.existed && x.space.def.Shape == ShapeFields {
 			ch.Before = x.old.Value()

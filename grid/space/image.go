@@ -23,7 +23,8 @@ const (
 	sectionEntries  = 3
 	sectionChanges  = 4
 	sectionSessions = 5
-	sectionEnd      = 6
+	sectionTxns     = 8
+	sectionEnd      = 15
 )
 
 // sectionBytes is the size at which a section is cut: small enough to be checked
@@ -41,6 +42,7 @@ type Image struct {
 	changes *Changelog
 	floor   Seq
 	answers []byte
+	txns    []byte
 }
 
 type imageSpace struct {
@@ -52,7 +54,7 @@ type imageSpace struct {
 // Image cuts the partition. Only the goroutine that applies may call it; the
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
-	img := &Image{seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil)}
+	img := &Image{seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil), txns: p.txns.append(nil)}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		sp := spaces[id]
@@ -131,6 +133,9 @@ func (img *Image) Export(w io.Writer) error {
 	for chunk := range slices.Chunk(img.answers, sectionBytes) {
 		s.write(sectionSessions, chunk)
 	}
+	for chunk := range slices.Chunk(img.txns, sectionBytes) {
+		s.write(sectionTxns, chunk)
+	}
 	s.write(sectionEnd, binary.AppendUvarint(nil, entries))
 	if s.err == nil {
 		s.err = s.w.Flush()
@@ -200,6 +205,7 @@ func (img *Image) Digest() Digest {
 		panic("space: an image lacks the changes above its floor: " + err.Error())
 	}
 	state.Write(img.answers)
+	state.Write(img.txns)
 	copy(d.State[:], state.Sum(nil))
 	return d
 }

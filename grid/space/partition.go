@@ -35,6 +35,7 @@ type Partition struct {
 	spaces   atomic.Pointer[map[ID]*entries] // copied on change; read without a lock
 	sinks    []sinkState                     // ascending by id
 	sessions sessions
+	txns     transactions
 	log      *Changelog
 
 	// busy is odd while Apply works, so that View can tell.
@@ -58,7 +59,7 @@ type sinkState struct {
 func New(id PartitionID, history History) *Partition {
 	p := &Partition{
 		id: id, history: history,
-		sessions: newSessions(), log: newChangelog(0), seed: maphash.MakeSeed(),
+		sessions: newSessions(), txns: newTransactions(), log: newChangelog(0), seed: maphash.MakeSeed(),
 	}
 	p.spaces.Store(&map[ID]*entries{})
 	return p
@@ -81,6 +82,8 @@ type Status struct {
 	Bytes      int64 // records and their garbage, without indexes
 	LogBytes   int64 // encoded changes kept
 	Answers    int   // kept answers
+	Prepared   int   // transactions prepared and not finished
+	Outcomes   int   // outcomes of transactions kept
 	Sinks      []Sink
 	Watermarks []Watermark
 }
@@ -90,6 +93,7 @@ func (p *Partition) Status() Status {
 	s := Status{
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
 		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
+		Prepared: len(p.txns.prepared), Outcomes: len(p.txns.outcomes),
 	}
 	if p.epoch > 0 {
 		s.Wall = time.Unix(0, p.wall).Add(p.clock.Sub(p.wallAt)).UTC()
@@ -200,7 +204,7 @@ func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limi
 		return dst, false, code
 	}
 	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
-		if !p.gone(r) {
+		if !p.gone(sp, r) {
 			dst = append(dst, entryOf(r))
 			room -= len(r.Key()) + len(r.Value())
 		}
@@ -220,13 +224,6 @@ func (p *Partition) NextDeadline() Time {
 		}
 	}
 	return next
-}
-
-// gone reports whether an entry's lease has ended: its removal may not have been
-// applied yet, but nobody sees it any more.
-func (p *Partition) gone(r arena.Record) bool {
-	d := Time(r.Deadline())
-	return d != Never && d <= p.clock
 }
 
 // space returns the entries of a space, or nil.

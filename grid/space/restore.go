@@ -65,6 +65,7 @@ type restorer struct {
 	entries uint64
 	next    Seq // of the next change
 	answers []byte
+	txns    []byte
 }
 
 func (b *restorer) section(kind byte, content []byte) error {
@@ -102,6 +103,8 @@ func (b *restorer) section(kind byte, content []byte) error {
 		}
 	case sectionSessions:
 		b.answers = append(b.answers, content...)
+	case sectionTxns:
+		b.txns = append(b.txns, content...)
 	case sectionEnd:
 		return b.end(&d)
 	default:
@@ -114,7 +117,7 @@ func (b *restorer) header(d *decoder) error {
 	if v := d.u8(); v != exportFormat {
 		return fmt.Errorf("space: export has format %d, this program reads %d (use a newer program)", v, exportFormat)
 	}
-	p := &Partition{id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(), sessions: newSessions()}
+	p := &Partition{id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(), sessions: newSessions(), txns: newTransactions()}
 	p.history = d.history()
 	p.origin.History = d.history()
 	p.origin.Seq = Seq(d.uvarint())
@@ -153,7 +156,7 @@ func (b *restorer) end(d *decoder) error {
 	if !sd.done() {
 		return &CorruptError{What: "export: kept answers"}
 	}
-	return nil
+	return b.p.restoreTxns(b.txns)
 }
 
 // load adds an entry that a snapshot or a store holds.

@@ -97,6 +97,7 @@ func (p *Partition) applyDrop(o *Op) Code {
 		return CodeNoSpace
 	}
 	p.setSpace(o.Space, nil)
+	p.dropLocks(o.Space)
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Dropped, Space: o.Space, At: p.clock})
 	return OK

@@ -21,11 +21,14 @@ func (c *Command) Validate() error {
 			return err
 		}
 	}
+	if err := c.validateTxn(); err != nil {
+		return err
+	}
 	return nil
 }
 
 func (o *Op) validate() *Error {
-	if o.Code < OpWrite || o.Code > OpRespond {
+	if (o.Code < OpWrite || o.Code > OpRespond) && !o.ofTxn() {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
 	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
