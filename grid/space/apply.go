@@ -116,8 +116,11 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	if p.prep.returned >= maxReplyBytes && o.returns() {
 		return CodeTooLarge
 	}
-	if o.Code == OpPrepare && i == 0 && p.prep.preparing {
-		return OK
+	if o.isStep() {
+		if o.Code == OpPrepare && i == 0 && p.prep.preparing {
+			return OK
+		}
+		return CodeInvalid
 	}
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
@@ -156,14 +159,14 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	if code := checkValue(&sp.def, o.Kind, len(o.Value)); code != OK {
 		return code
 	}
-	if code := p.guarded(sp, o.Kind, o.Value); code != OK {
-		return code
-	}
 	deadline, code := p.grant(sp, o.Lease)
 	if code != OK {
 		return code
 	}
 	e, n, code := p.touch(sp, o.Key)
+	if code == OK {
+		code = p.guarded(sp, o.Kind, o.Value)
+	}
 	switch {
 	case code != OK:
 		return code

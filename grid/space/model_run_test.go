@@ -110,6 +110,9 @@ func (r *run) follow() {
 			r.t.Fatalf("change %d follows %d", c.Seq, r.folded)
 		}
 		r.folded = c.Seq
+		if c.Txn != r.model.txns.tags[c.Seq] {
+			r.t.Fatalf("change %+v is of transaction %v", c, r.model.txns.tags[c.Seq])
+		}
 		k := modelKey{c.Space, string(c.Key)}
 		old, existed := r.fold[k]
 		if c.Op <= space.Removed && (existed != (c.Op != space.Written) || old.Version != c.Previous) {
@@ -173,7 +176,7 @@ func showEntry(e space.Entry) string {
 
 // drawCommand draws a command, now and then a repeat of an earlier one.
 func drawCommand(t *rapid.T, r *run) space.Command {
-	switch rapid.IntRange(0, 11).Draw(t, "sort") {
+	switch rapid.IntRange(0, 15).Draw(t, "sort") {
 	case 0:
 		return space.TickCommand()
 	case 1:
@@ -185,6 +188,8 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 	case 2:
 		// A search stands alone: in company its order is another matter.
 		return r.identify(space.Command{Ops: []space.Op{drawSearch(t)}})
+	case 3, 4, 5, 6:
+		return drawTxn(t, r)
 	}
 	c := space.Command{Independent: rapid.Bool().Draw(t, "independent")}
 	for range rapid.IntRange(1, 12).Draw(t, "ops") {

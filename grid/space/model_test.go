@@ -21,6 +21,7 @@ type model struct {
 	epoch    space.Epoch
 	spaces   map[space.ID]*modelSpace
 	answered map[modelCommand]modelAnswer
+	txns     modelTxns
 }
 
 type modelSpace struct {
@@ -40,7 +41,7 @@ type modelAnswer struct {
 }
 
 func newModel(h space.History) *model {
-	return &model{history: h, spaces: map[space.ID]*modelSpace{}, answered: map[modelCommand]modelAnswer{}}
+	return &model{history: h, spaces: map[space.ID]*modelSpace{}, answered: map[modelCommand]modelAnswer{}, txns: newModelTxns()}
 }
 
 func (m *model) copySpaces() map[space.ID]*modelSpace {
@@ -57,7 +58,7 @@ func (m *model) copySpaces() map[space.ID]*modelSpace {
 func (m *model) expire() {
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock {
+			if e.Deadline != space.Never && e.Deadline <= m.clock && !m.txns.holds(s.def.ID, k) {
 				delete(s.entries, k)
 				m.seq++
 			}
@@ -80,6 +81,7 @@ func (m *model) apply(now space.Time, c *space.Command) space.Reply {
 		}
 	}
 	m.expire()
+	m.txns.forget(m.clock)
 	r := m.run(c)
 	if c.Session != 0 {
 		m.answered[key] = modelAnswer{r, c.Attempt}
@@ -95,13 +97,19 @@ func (m *model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code == space.OpTick {
 		return m.reply(space.OK)
 	}
+	if c.Ops[0].Code >= space.OpDecide && c.Ops[0].Code <= space.OpFinish {
+		return m.step(c)
+	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
 	var touched []modelKey
 	results := make([]space.Result, len(c.Ops))
 	for i := range c.Ops {
 		keep := m.copySpaces()
-		results[i] = m.op(&c.Ops[i], &touched)
+		var done bool
+		if results[i], done = m.inTxn(c, i); !done {
+			results[i] = m.op(&c.Ops[i], &touched)
+		}
 		if results[i].Code == space.OK {
 			continue
 		}
@@ -118,7 +126,11 @@ func (m *model) run(c *space.Command) space.Reply {
 			return r
 		}
 	}
-	m.number(c, before, touched, results)
+	if c.Ops[0].Code == space.OpPrepare {
+		m.prepare(c, before, touched, results)
+	} else {
+		m.number(c, before, touched, results)
+	}
 	r := m.reply(space.OK)
 	r.Results = results
 	return r
@@ -155,6 +167,7 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 				s.nextOrder++
 			}
 			s.entries[k.key] = e
+			m.txns.written = append(m.txns.written, modelVersion{k.space, e})
 		case existed && !exists:
 			m.seq++
 		}
@@ -199,7 +212,7 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	case space.OpTakeMatch, space.OpReadMatch:
 		return m.match(s, o, touched)
 	case space.OpClear:
-		keys := s.inOrder()
+		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool { return m.txns.holds(o.Space, k) })
 		keys = keys[:min(len(keys), max(o.Limit, 1))]
 		for _, k := range keys {
 			*touched = append(*touched, modelKey{o.Space, k})
@@ -275,6 +288,8 @@ func (m *model) deadline(s *modelSpace, o *space.Op) space.Time {
 
 func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
 	switch {
+	case m.txns.guarded(o.Space, space.Entry{Kind: o.Kind, Value: o.Value}):
+		return space.Result{Code: space.CodeLocked}
 	case o.Mode == space.ModeInsert && ok:
 		return space.Result{Code: space.CodeExists}
 	case o.Mode == space.ModeUpdate && !ok:
@@ -353,6 +368,9 @@ func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict b
 		}
 		e.Value = encode(fields)
 	}
+	if m.txns.guarded(o.Space, e) {
+		return space.Result{Code: space.CodeLocked}
+	}
 	e.Version = unnumbered
 	s.entries[string(o.Key)] = e
 	if o.Flags&space.FlagReturn != 0 {
@@ -372,7 +390,7 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) {
+		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && m.txns.holds(o.Space, k) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)

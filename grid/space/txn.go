@@ -133,16 +133,14 @@ func newTransactions() transactions {
 	}
 }
 
-// ofTxn reports whether an operation is for transactions only.
-func (o *Op) ofTxn() bool {
-	return o.Code == OpCheckMatch || o.Code >= OpPrepare && o.Code <= OpFinish
-}
+// isStep reports whether an operation prepares, decides or finishes.
+func (o *Op) isStep() bool { return o.Code >= OpPrepare && o.Code <= OpFinish }
 
 // validateTxn checks that a step of a transaction stands where it has to.
 func (c *Command) validateTxn() *Error {
 	for i := range c.Ops {
 		o := &c.Ops[i]
-		if o.Code < OpPrepare || o.Code > OpFinish {
+		if !o.isStep() {
 			continue
 		}
 		switch {
@@ -157,7 +155,7 @@ func (c *Command) validateTxn() *Error {
 
 // isTxn reports whether a command is one of the three steps.
 func isTxn(c *Command) bool {
-	return len(c.Ops) > 0 && c.Ops[0].Code >= OpPrepare && c.Ops[0].Code <= OpFinish
+	return len(c.Ops) > 0 && c.Ops[0].isStep()
 }
 
 // applyTxn runs a step of a transaction.
@@ -169,12 +167,13 @@ func (p *Partition) applyTxn(c *Command) Reply {
 	case o.Code == OpPrepare:
 		code, failed = p.prepareTxn(c)
 	case len(c.Ops) > 1:
-	case o.Code == OpDecide:
-		p.prep.results = append(p.prep.results, Result{})
-		code = p.decide(o, &p.prep.results[0])
-	case o.Code == OpFinish:
-		p.prep.results = append(p.prep.results, Result{})
-		code = p.finish(o, &p.prep.results[0])
+	default:
+		p.prep.results, p.prep.made = append(p.prep.results, Result{}), append(p.prep.made, -1)
+		if r := &p.prep.results[0]; o.Code == OpDecide {
+			code = p.decide(o, r)
+		} else {
+			code = p.finish(o, r)
+		}
 	}
 	if code == OK {
 		r := p.reply(OK)
@@ -200,6 +199,9 @@ func (p *Partition) prepareTxn(c *Command) (Code, int) {
 		lease = DefaultTxnLease
 	}
 	switch {
+	case c.Session == 0:
+		// Only a session makes sure that it is not prepared, and carried out, twice.
+		return CodeInvalid, 0
 	case len(c.Ops) == 1 || lease < 0 || lease > maxHorizon || o.Target == 0 || o.Target > 1<<62:
 		return CodeInvalid, 0
 	case p.txns.prepared[o.Txn] != nil:

@@ -28,7 +28,7 @@ func (c *Command) Validate() error {
 }
 
 func (o *Op) validate() *Error {
-	if (o.Code < OpWrite || o.Code > OpRespond) && !o.ofTxn() {
+	if (o.Code < OpWrite || o.Code > OpRespond) && o.Code != OpCheckMatch && !o.isStep() {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
 	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
