@@ -46,6 +46,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	p.busy.Add(1)
 	p.lapse()
 	p.expire(maxExpirePerCommand)
+	p.forgetOutcomes()
 	p.serve()
 	kept := p.run(c)
 	p.serve()
@@ -100,6 +101,9 @@ func (p *Partition) reply(code Code) Reply {
 }
 
 func (p *Partition) applyOps(c *Command) Reply {
+	if isTxn(c) {
+		return p.applyTxn(c)
+	}
 	code, failed := p.prepare(c)
 	if code != OK && c.mayWait() && mayCome(p.prep.results[failed].Code) {
 		if p.prep.results[failed].Code = p.mustWait(c); p.prep.results[failed].Code == CodeWaiting {
@@ -139,6 +143,12 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	if p.prep.returned >= maxReplyBytes && o.returns() {
 		return CodeTooLarge
 	}
+	switch {
+	case o.Code == OpPrepare && i == 0 && p.prep.preparing:
+		return OK
+	case o.isStep(), p.prep.preparing && !o.preparable():
+		return CodeInvalid
+	}
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
 		p.prep.results[i].Count = o.Limit
@@ -150,6 +160,9 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	sp := p.space(o.Space)
 	if sp == nil {
 		return CodeNoSpace
+	}
+	if code := p.locked(o); code != OK {
+		return code
 	}
 	switch o.Code {
 	case OpWrite:
@@ -170,6 +183,8 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareClaim(sp, o, i)
 	case OpClaimMatch:
 		return p.prepareClaimMatch(sp, o, i)
+	case OpCheckMatch:
+		return p.prepareCheckMatch(sp, o)
 	}
 	return CodeInvalid
 }
@@ -183,6 +198,9 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 		return code
 	}
 	e, n, code := p.touch(sp, o.Key)
+	if code == OK {
+		code = p.guarded(sp, o.Kind, o.Value)
+	}
 	switch {
 	case code != OK:
 		return code
@@ -231,7 +249,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0, o.Code != OpReadMatch)
 	if code != OK {
 		return code
 	}
@@ -253,8 +271,9 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 }
 
 // find returns copies of at most limit entries that match: stored ones by order,
-// then those that this command has prepared to add.
-func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]Entry, Code) {
+// then those that this command has prepared to add. To take they must not be
+// locked by a prepared transaction.
+func (p *Partition) find(sp *entries, t template, limit int, allowScan, take bool) ([]Entry, Code) {
 	var found []Entry
 	size := p.prep.returned
 	add := func(e Entry) bool {
@@ -264,7 +283,7 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 	}
 	more := true
 	code := sp.match(t, 0, allowScan, func(r arena.Record) bool {
-		if p.gone(r) {
+		if p.gone(sp, r) || take && p.txns.holds(sp.def.ID, r.Key()) {
 			return true
 		}
 		e := entryOf(r)
@@ -314,6 +333,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	if code == OK {
 		code = checkValue(&sp.def, kind, len(changed))
 	}
+	if code == OK {
+		code = p.guarded(sp, kind, changed)
+	}
 	if code != OK {
 		return code
 	}
@@ -359,6 +381,8 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 	}
 	exists := e.exists && !e.hidden // a check sees what a read sees
 	switch {
+	case e.hidden && p.prep.preparing:
+		return CodeClaimed // the claim may end before the transaction does
 	case o.Code == OpCheck && o.Match == 0 && exists, o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
 		return CodeConflict
 	case o.Code == OpRead && !exists:
@@ -375,7 +399,7 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	found, code := p.find(sp, template{}, max(o.Limit, 1), true)
+	found, code := p.find(sp, template{}, max(o.Limit, 1), true, true)
 	if code != OK {
 		return code
 	}
@@ -435,7 +459,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 	p.seq++
 	ch := Change{
 		Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
-		At: p.clock, More: left, Order: x.entry.Order,
+		At: p.clock, More: left, Order: x.entry.Order, Txn: p.prep.txn,
 	}
 	if x.existed && x.space.def.Shape == ShapeFields {
 		ch.Before = x.old.Value()

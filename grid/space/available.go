@@ -117,7 +117,7 @@ func (p *Partition) offered(sp *entries, o offer) (Entry, bool) {
 		return Entry{}, false
 	}
 	r, ok := sp.table.ByOrder(o.order)
-	if !ok || isHidden(r) || p.gone(r) {
+	if !ok || isHidden(r) || p.gone(sp, r) || p.txns.holds(o.space, r.Key()) {
 		return Entry{}, false
 	}
 	return entryOf(r), true

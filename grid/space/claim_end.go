@@ -1,5 +1,11 @@
 package space
 
+import "time"
+
+// guardedPause is how much longer a claim lasts whose end would bring an entry
+// into what a prepared transaction has looked for.
+const guardedPause = 100 * time.Millisecond
+
 // endClaims ends the claims and delays whose time is up, in the order of their
 // ends and then of their numbers, at most limit of them, and returns what is left
 // of limit.
@@ -15,6 +21,13 @@ func (p *Partition) endClaims(limit int) int {
 		value, changed := p.claims.values[number]
 		if !changed {
 			value = e.entry.Value
+		}
+		if p.guarded(e.space, e.entry.Kind, value) != OK {
+			// A prepared transaction relies on nothing new matching: not yet.
+			c.until = p.clock.Add(guardedPause)
+			p.claims.set(number, c)
+			p.prep.reset()
+			continue
 		}
 		p.release(n, number, c.counted || !c.delayed, value)
 		p.install()
@@ -38,7 +51,7 @@ func (p *Partition) release(n int, number Seq, counted bool, value []byte) {
 	if counted {
 		attempts = min(attempts+1, MaxAttempts)
 		if e.space.def.exhausts(attempts) {
-			if d := p.deadLetter(e.space, e.entry.Key); d >= 0 {
+			if d := p.deadLetter(e.space, e.entry.Key, e.entry.Kind, value); d >= 0 {
 				p.moveToDeadLetters(n, d, value)
 				return
 			}
@@ -57,12 +70,16 @@ func (d *Definition) exhausts(attempts int) bool {
 // deadLetter returns the effect in the dead-letter space that an exhausted entry
 // of a space can become, or -1 if it has to stay: the dead-letter space is not
 // defined or was dropped, it takes entries of another shape, or it has an entry
-// under that key already, which must not be lost either. An entry that stays is
+// under that key already, which must not be lost either, or a prepared transaction locks
+// the key or relies on nothing like it coming. An entry that stays is
 // shown again with its attempts counted, and moves as soon as a later attempt
 // fails and there is a place.
-func (p *Partition) deadLetter(sp *entries, key []byte) int {
+func (p *Partition) deadLetter(sp *entries, key []byte, kind Kind, value []byte) int {
 	dead := p.space(sp.def.DeadLetter)
 	if dead == nil || dead == sp || dead.def.Shape != sp.def.Shape {
+		return -1
+	}
+	if p.txns.holds(dead.def.ID, key) || p.guarded(dead, kind, value) != OK {
 		return -1
 	}
 	e, n, code := p.touch(dead, key)

@@ -54,7 +54,7 @@ func (p *Partition) prepareClaimMatch(sp *entries, o *Op, i int) Code {
 	if limit == 0 {
 		return CodeFull
 	}
-	found, code := p.find(sp, t, limit, o.Flags&FlagAllowScan != 0)
+	found, code := p.find(sp, t, limit, o.Flags&FlagAllowScan != 0, true)
 	if code != OK {
 		return code
 	}
@@ -136,7 +136,10 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 		}
 		value, p.prep.results[i].Count = changed, count
 	}
-	if o.Lease == 0 || c.counted && e.space.def.exhausts(e.entry.Attempts+1) && p.deadLetter(e.space, e.entry.Key) >= 0 {
+	if code := p.guarded(e.space, e.entry.Kind, value); code != OK {
+		return code
+	}
+	if o.Lease == 0 || c.counted && e.space.def.exhausts(e.entry.Attempts+1) && p.deadLetter(e.space, e.entry.Key, e.entry.Kind, value) >= 0 {
 		p.release(n, number, c.counted, value)
 		return OK
 	}

@@ -92,6 +92,7 @@ const (
 	FlagCreate                        // OpChange: start from an empty value of kind Kind if the key is absent
 	FlagUncounted                     // OpNack: the claim does not count as an attempt
 	FlagCommit                        // OpDecide, OpFinish: the outcome is commit, otherwise abort
+	FlagSettled                       // OpDecide: every participant has finished the commit; kept for Lease yet
 )
 
 // Forever as a lease asks for a lease without end, also in a space whose
@@ -120,9 +121,11 @@ type Op struct {
 	// Wait is how long OpTake, OpTakeMatch, OpClaim and OpClaimMatch wait for an
 	// entry, on the partition clock; 0 does not wait. Such an operation stands
 	// alone in a client's command.
-	Wait   time.Duration
-	Token  Token       // OpAck, OpNack, OpExtend
-	Target uint64      // OpCancel
+	Wait  time.Duration
+	Token Token // OpAck, OpNack, OpExtend
+	// Target is, of OpCancel, a sequence of the session; of OpPrepare and
+	// OpDecide, the moment on the home's clock from which on it does not commit.
+	Target uint64
 	Txn    TxnID       // OpPrepare, OpDecide, OpFinish
 	Home   PartitionID // OpPrepare: the partition that decides
 }

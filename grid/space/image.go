@@ -25,6 +25,7 @@ const (
 	sectionSessions = 5
 	sectionClaims   = 6
 	sectionWaiting  = 7
+	sectionTxns     = 8
 	sectionEnd      = 15
 )
 
@@ -45,6 +46,7 @@ type Image struct {
 	answers []byte
 	claims  *claims
 	waiting []byte
+	txns    []byte
 }
 
 type imageSpace struct {
@@ -57,8 +59,8 @@ type imageSpace struct {
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
 	img := &Image{
-		seq: p.seq, floor: p.floor, header: p.appendHeader(nil),
-		answers: p.sessions.append(nil), claims: p.claims.clone(), waiting: p.waits.append(nil),
+		seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil),
+		claims: p.claims.clone(), waiting: p.waits.append(nil), txns: p.txns.append(nil),
 	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
@@ -143,6 +145,9 @@ func (img *Image) Export(w io.Writer) error {
 	for chunk := range slices.Chunk(img.waiting, sectionBytes) {
 		s.write(sectionWaiting, chunk)
 	}
+	for chunk := range slices.Chunk(img.txns, sectionBytes) {
+		s.write(sectionTxns, chunk)
+	}
 	s.write(sectionEnd, binary.AppendUvarint(nil, entries))
 	if s.err == nil {
 		s.err = s.w.Flush()
@@ -217,6 +222,7 @@ func (img *Image) Digest() Digest {
 		state.Write(buf)
 	})
 	state.Write(img.waiting)
+	state.Write(img.txns)
 	copy(d.State[:], state.Sum(nil))
 	return d
 }

@@ -40,9 +40,7 @@ func (m *model) claimOp(o *space.Op, touched *[]modelKey) (space.Result, bool) {
 	}
 	var r space.Result
 	if o.Code == space.OpClaimMatch {
-		read := *o
-		read.Code = space.OpReadMatch
-		if r = m.match(s, &read, touched); r.Code != space.OK {
+		if r = m.match(s, o, touched); r.Code != space.OK {
 			return r, true
 		}
 	} else {
@@ -135,8 +133,11 @@ func (m *model) held(o *space.Op, touched *[]modelKey) space.Result {
 			}
 			c.value, r.Version = scratch.entries[c.key].Value, 0
 		}
+		if m.txns.guarded(id, space.Entry{Kind: e.Kind, Value: c.becomes(e)}) {
+			return space.Result{Code: space.CodeLocked}
+		}
 		last := c.counted && s.def.MaxAttempts > 0 && e.Attempts+1 >= s.def.MaxAttempts
-		if o.Lease == 0 || last && m.deadLetters(s, c.key, touched) != nil {
+		if o.Lease == 0 || last && m.deadLetters(s, c, touched) != nil {
 			m.release(id, o.Token.Number, c, touched)
 			return r
 		}
@@ -147,13 +148,25 @@ func (m *model) held(o *space.Op, touched *[]modelKey) space.Result {
 	return space.Result{Code: space.CodeFenced}
 }
 
-func (m *model) deadLetters(s *modelSpace, key string, touched *[]modelKey) *modelSpace {
+// becomes returns the value of a claimed entry after the claim.
+func (c *modelClaim) becomes(e space.Entry) []byte {
+	if c.value != nil {
+		return c.value
+	}
+	return e.Value
+}
+
+func (m *model) deadLetters(s *modelSpace, c modelClaim, touched *[]modelKey) *modelSpace {
 	d := m.spaces[s.def.DeadLetter]
-	if d == nil || d.def.Shape != s.def.Shape {
+	if d == nil || d.def.Shape != s.def.Shape || m.txns.holds(d.def.ID, c.key) {
 		return nil
 	}
-	*touched = append(*touched, modelKey{d.def.ID, key})
-	if _, ok := d.entries[key]; ok {
+	e := s.entries[c.key]
+	if m.txns.guarded(d.def.ID, space.Entry{Kind: e.Kind, Value: c.becomes(e)}) {
+		return nil
+	}
+	*touched = append(*touched, modelKey{d.def.ID, c.key})
+	if _, ok := d.entries[c.key]; ok {
 		return nil
 	}
 	return d
@@ -175,7 +188,7 @@ func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]
 	if c.counted {
 		e.Attempts++
 		if s.def.MaxAttempts > 0 && e.Attempts >= s.def.MaxAttempts {
-			if d := m.deadLetters(s, c.key, touched); d != nil {
+			if d := m.deadLetters(s, c, touched); d != nil {
 				delete(s.entries, c.key)
 				e.Attempts, e.Order, e.Deadline = 0, 0, m.deadline(d, &space.Op{})
 				d.entries[c.key] = e
@@ -201,6 +214,12 @@ func (m *model) endClaims() {
 		}
 		if number == 0 {
 			return
+		}
+		s := m.spaces[id]
+		if e := s.entries[due.key]; m.txns.guarded(id, space.Entry{Kind: e.Kind, Value: due.becomes(e)}) {
+			due.until = m.clock.Add(100 * time.Millisecond)
+			s.claims[number] = due
+			continue
 		}
 		due.counted = due.counted || !due.delayed
 		before := m.spaces
@@ -239,18 +258,25 @@ func drawClaims(t *rapid.T, r *run, o space.Op) space.Op {
 	return c
 }
 
-// noteTokens remembers the tokens of a reply, and that they only grow.
-func (r *run) noteTokens(reply *space.Reply) {
-	for i := range reply.Results {
-		for _, e := range reply.Results[i].Entries {
-			if e.Token == (space.Token{}) || slices.Contains(r.tokens, e.Token) {
-				continue
+// noteTokens remembers the tokens that a step has brought, in its reply and in the
+// answers of waiting commands, and that they are above all earlier ones.
+func (r *run) noteTokens(replies ...*space.Reply) {
+	var came []space.Token
+	for _, reply := range replies {
+		for i := range reply.Results {
+			for _, e := range reply.Results[i].Entries {
+				if e.Token != (space.Token{}) && !slices.Contains(r.tokens, e.Token) && !slices.Contains(came, e.Token) {
+					came = append(came, e.Token)
+				}
 			}
-			if n := len(r.tokens); n > 0 && (e.Token.Epoch < r.tokens[n-1].Epoch || e.Token.Number <= r.tokens[n-1].Number) {
-				r.t.Fatalf("token %v after %v", e.Token, r.tokens[n-1])
-			}
-			r.tokens = append(r.tokens, e.Token)
 		}
+	}
+	slices.SortFunc(came, func(a, b space.Token) int { return cmp.Compare(a.Number, b.Number) })
+	for _, x := range came {
+		if n := len(r.tokens); n > 0 && (x.Epoch < r.tokens[n-1].Epoch || x.Number <= r.tokens[n-1].Number) {
+			r.t.Fatalf("token %v after %v", x, r.tokens[n-1])
+		}
+		r.tokens = append(r.tokens, x)
 	}
 }
 

@@ -83,7 +83,7 @@ func (r *run) step(c space.Command) {
 		r.t.Fatal(err)
 	}
 	want := r.model.apply(r.now, &c)
-	r.compareGranted()
+	answers := append(r.compareGranted(), &got)
 	// Past its deadline an answer may still be kept, or be gone already.
 	late := c.Session != 0 && c.Deadline <= r.now && (got.Code == space.CodeLate || got.Code == space.CodeForgotten)
 	if g, w := show(&got), show(&want); g != w && !late && !r.tooLate(&c, got) {
@@ -104,7 +104,7 @@ func (r *run) step(c space.Command) {
 	if a, b := r.p.Image().Digest(), r.shadow.Image().Digest(); a != b {
 		r.t.Fatalf("after %+v: digests %v and %v", c, a, b)
 	}
-	r.noteTokens(&got)
+	r.noteTokens(answers...)
 	r.follow()
 }
 
@@ -119,6 +119,9 @@ func (r *run) follow() {
 			r.t.Fatalf("change %d follows %d", c.Seq, r.folded)
 		}
 		r.folded = c.Seq
+		if c.Txn != r.model.txns.tags[c.Seq] {
+			r.t.Fatalf("change %+v is of transaction %v", c, r.model.txns.tags[c.Seq])
+		}
 		k := modelKey{c.Space, string(c.Key)}
 		old, existed := r.fold[k]
 		if c.Op <= space.Removed && (existed != (c.Op != space.Written) || old.Version != c.Previous) {
@@ -192,7 +195,7 @@ func showEntry(e space.Entry) string {
 
 // drawCommand draws a command, now and then a repeat of an earlier one.
 func drawCommand(t *rapid.T, r *run) space.Command {
-	switch rapid.IntRange(0, 14).Draw(t, "sort") {
+	switch rapid.IntRange(0, 17).Draw(t, "sort") {
 	case 0:
 		return space.TickCommand()
 	case 1:
@@ -209,6 +212,8 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 		return r.identify(space.Command{Ops: []space.Op{drawSearch(t)}})
 	case 3, 4, 5:
 		return drawWait(t, r)
+	case 6, 7, 8, 9:
+		return drawTxn(t, r)
 	}
 	c := space.Command{Independent: rapid.Bool().Draw(t, "independent")}
 	for range rapid.IntRange(1, 12).Draw(t, "ops") {

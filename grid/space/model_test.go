@@ -22,6 +22,7 @@ type model struct {
 	spaces   map[space.ID]*modelSpace
 	answered map[modelCommand]modelAnswer
 	waits    modelWaits
+	txns     modelTxns
 }
 
 type modelSpace struct {
@@ -42,7 +43,7 @@ type modelAnswer struct {
 }
 
 func newModel(h space.History) *model {
-	return &model{history: h, spaces: map[space.ID]*modelSpace{}, answered: map[modelCommand]modelAnswer{}}
+	return &model{history: h, spaces: map[space.ID]*modelSpace{}, answered: map[modelCommand]modelAnswer{}, txns: newModelTxns()}
 }
 
 func (m *model) copySpaces() map[space.ID]*modelSpace {
@@ -60,7 +61,7 @@ func (m *model) expire() {
 	m.endClaims()
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock && !e.Claimed {
+			if e.Deadline != space.Never && e.Deadline <= m.clock && !e.Claimed && !m.txns.holds(s.def.ID, k) {
 				delete(s.entries, k)
 				m.seq++
 			}
@@ -85,6 +86,7 @@ func (m *model) apply(now space.Time, c *space.Command) space.Reply {
 	}
 	m.lapse()
 	m.expire()
+	m.txns.forget(m.clock)
 	m.serve()
 	r := m.run(c)
 	if c.Ops[0].Wait != 0 {
@@ -112,6 +114,9 @@ func (m *model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code == space.OpCancel && len(c.Ops) == 1 {
 		return m.cancel(c)
 	}
+	if c.Ops[0].Code >= space.OpDecide && c.Ops[0].Code <= space.OpFinish {
+		return m.step(c)
+	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
 	var touched []modelKey
@@ -119,7 +124,10 @@ func (m *model) run(c *space.Command) space.Reply {
 	for i := range c.Ops {
 		keep := m.copySpaces()
 		results[i] = space.Result{Code: space.CodeInvalid}
-		if c.Ops[i].Wait == 0 || mayWait(c) {
+		if c.Ops[i].Wait != 0 && !mayWait(c) {
+		} else if r, done := m.inTxn(c, i); done {
+			results[i] = r
+		} else {
 			results[i] = m.op(&c.Ops[i], &touched)
 		}
 		if results[i].Code == space.OK {
@@ -138,7 +146,11 @@ func (m *model) run(c *space.Command) space.Reply {
 			return r
 		}
 	}
-	m.number(c, before, touched, results)
+	if c.Ops[0].Code == space.OpPrepare {
+		m.prepare(c, before, touched, results)
+	} else {
+		m.number(c, before, touched, results)
+	}
 	r := m.reply(space.OK)
 	r.Results = results
 	return r
@@ -175,6 +187,7 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 				s.nextOrder++
 			}
 			s.entries[k.key] = e
+			m.txns.written = append(m.txns.written, modelVersion{k.space, e})
 		case existed && !exists:
 			m.seq++
 		}
@@ -223,7 +236,7 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	case space.OpTakeMatch, space.OpReadMatch:
 		return m.match(s, o, touched)
 	case space.OpClear:
-		keys := s.inOrder()
+		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool { return m.txns.holds(o.Space, k) })
 		keys = keys[:min(len(keys), max(o.Limit, 1))]
 		for _, k := range keys {
 			*touched = append(*touched, modelKey{o.Space, k})
@@ -306,6 +319,8 @@ func (m *model) deadline(s *modelSpace, o *space.Op) space.Time {
 
 func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
 	switch {
+	case m.txns.guarded(o.Space, space.Entry{Kind: o.Kind, Value: o.Value}):
+		return space.Result{Code: space.CodeLocked}
 	case o.Mode == space.ModeInsert && ok:
 		return space.Result{Code: space.CodeExists}
 	case o.Mode == space.ModeUpdate && !ok:
@@ -384,6 +399,9 @@ func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict b
 		}
 		e.Value = encode(fields)
 	}
+	if m.txns.guarded(o.Space, e) {
+		return space.Result{Code: space.CodeLocked}
+	}
 	e.Version = unnumbered
 	s.entries[string(o.Key)] = e
 	if o.Flags&space.FlagReturn != 0 {
@@ -403,7 +421,7 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) {
+		if !fits(tmpl, e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)

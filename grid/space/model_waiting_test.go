@@ -28,13 +28,17 @@ type modelWaits struct {
 // list.
 func (m *model) wait(c *space.Command, r space.Reply) space.Reply {
 	o := &c.Ops[0]
-	if o.Wait <= 0 || r.Code != space.CodeAborted || r.Results[0].Code != space.CodeNotFound && r.Results[0].Code != space.CodeClaimed {
+	if o.Wait <= 0 || r.Code != space.CodeAborted || !mayCome(r.Results[0].Code) {
 		return r
 	}
 	w := modelWaiter{modelCommand{c.Session, c.Sequence}, min(m.clock+space.Time(o.Wait), c.Deadline), *o}
 	w.op.Wait = 0
 	m.waits.list = append(m.waits.list, w)
 	return m.reply(space.CodeWaiting)
+}
+
+func mayCome(code space.Code) bool {
+	return code == space.CodeNotFound || code == space.CodeClaimed || code == space.CodeLocked
 }
 
 // mayWait reports whether no operation waits that must not.
@@ -93,7 +97,7 @@ func (m *model) serveOne() bool {
 		}
 		for _, key := range s.inOrder() {
 			for i, w := range m.waits.list {
-				if w.op.Space == id && !s.entries[key].Claimed && w.wants(s.entries[key]) {
+				if w.op.Space == id && !s.entries[key].Claimed && !m.txns.holds(id, key) && w.wants(s.entries[key]) {
 					m.end(i, m.run(&space.Command{Ops: []space.Op{w.op}}))
 					return true
 				}
@@ -193,8 +197,8 @@ func drawWait(t *rapid.T, r *run) space.Command {
 	return c
 }
 
-// compareGranted compares what waiting commands were answered.
-func (r *run) compareGranted() {
+// compareGranted compares what waiting commands were answered, and returns it.
+func (r *run) compareGranted() (answers []*space.Reply) {
 	got := r.p.Granted()
 	if len(got) != len(r.model.waits.granted) {
 		r.t.Fatalf("%d waiting commands were answered, want %v", len(got), r.model.waits.granted)
@@ -206,8 +210,10 @@ func (r *run) compareGranted() {
 		if err != nil || g.Session != id.session || g.Sequence != id.sequence || show(&reply) != show(&want) {
 			r.t.Fatalf("%d of session %d: %s, %v\nwant %d of session %d: %s", g.Sequence, g.Session, show(&reply), err, id.sequence, id.session, show(&want))
 		}
+		answers = append(answers, &reply)
 	}
 	if n := r.p.Status().Waiting; n != len(r.model.waits.list) {
 		r.t.Fatalf("%d commands wait, want %d", n, len(r.model.waits.list))
 	}
+	return answers
 }

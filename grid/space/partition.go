@@ -38,6 +38,7 @@ type Partition struct {
 	claims   *claims
 	sessions sessions
 	waits    waits
+	txns     transactions
 	log      *Changelog
 
 	// busy is odd while Apply works, so that View can tell.
@@ -61,7 +62,8 @@ type sinkState struct {
 func New(id PartitionID, history History) *Partition {
 	p := &Partition{
 		id: id, history: history,
-		claims: newClaims(), sessions: newSessions(), log: newChangelog(0), seed: maphash.MakeSeed(),
+		claims: newClaims(), sessions: newSessions(), txns: newTransactions(),
+		log: newChangelog(0), seed: maphash.MakeSeed(),
 	}
 	p.beginWaits()
 	p.spaces.Store(&map[ID]*entries{})
@@ -87,6 +89,8 @@ type Status struct {
 	Answers    int   // kept answers
 	Claims     int   // entries that are claimed, or wait out the delay of a nack; part of Entries
 	Waiting    int   // commands that wait for an entry
+	Prepared   int   // transactions prepared and not finished
+	Outcomes   int   // outcomes of transactions kept
 	Sinks      []Sink
 	Watermarks []Watermark
 }
@@ -97,6 +101,7 @@ func (p *Partition) Status() Status {
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
 		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
 		Claims: len(p.claims.byNumber), Waiting: len(p.waits.byPlace),
+		Prepared: len(p.txns.prepared), Outcomes: len(p.txns.outcomes),
 	}
 	if p.epoch > 0 {
 		s.Wall = time.Unix(0, p.wall).Add(p.clock.Sub(p.wallAt)).UTC()
@@ -208,7 +213,7 @@ func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limi
 		return dst, false, code
 	}
 	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
-		if !p.gone(r) {
+		if !p.gone(sp, r) {
 			dst = append(dst, entryOf(r))
 			room -= len(r.Key()) + len(r.Value())
 		}
@@ -233,13 +238,6 @@ func (p *Partition) NextDeadline() Time {
 		}
 	}
 	return next
-}
-
-// gone reports whether an entry's lease has ended: its removal may not have been
-// applied yet, but nobody sees it any more. A lease does not end under a claim.
-func (p *Partition) gone(r arena.Record) bool {
-	d := Time(r.Deadline())
-	return d != Never && d <= p.clock && !isHidden(r)
 }
 
 // space returns the entries of a space, or nil.

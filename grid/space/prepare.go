@@ -20,6 +20,10 @@ type prepared struct {
 	// returned counts the bytes of the entries in results.
 	returned int
 	reply    []byte
+	// preparing is set while the operations behind an OpPrepare are prepared;
+	// txn tags the changes of the transaction that is being finished.
+	preparing bool
+	txn       TxnID
 }
 
 // effect is one entry as the command leaves it.
@@ -118,7 +122,7 @@ func (p *Partition) reach(sp *entries, key []byte) (*effect, int, Code) {
 	}
 	e := effect{space: sp, entry: Entry{Key: key}}
 	if r, ok := sp.table.Get(key); ok {
-		if p.gone(r) {
+		if p.gone(sp, r) {
 			p.expireEntry(sp, r)
 		} else {
 			e.old, e.existed, e.exists, e.entry, e.hidden = r, true, true, entryOf(r), isHidden(r)
@@ -222,6 +226,7 @@ func (pr *prepared) reset() {
 	clear(pr.results)
 	clear(pr.edits)
 	pr.granted, pr.edits = pr.granted[:0], pr.edits[:0]
+	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
 	// Values of the last command may be referred to by nobody now: entries and
 	// changes were copied on install, replies when they were encoded.

@@ -75,6 +75,7 @@ type restorer struct {
 	claimed Seq // the last claim read
 	held    map[heldEntry]bool
 	waiting []byte
+	txns    []byte
 }
 
 func (b *restorer) section(kind byte, content []byte) error {
@@ -120,6 +121,8 @@ func (b *restorer) section(kind byte, content []byte) error {
 		}
 	case sectionWaiting:
 		b.waiting = append(b.waiting, content...)
+	case sectionTxns:
+		b.txns = append(b.txns, content...)
 	case sectionEnd:
 		return b.end(&d)
 	default:
@@ -132,7 +135,10 @@ func (b *restorer) header(d *decoder) error {
 	if v := d.u8(); v != exportFormat {
 		return fmt.Errorf("space: export has format %d, this program reads %d (use a newer program)", v, exportFormat)
 	}
-	p := &Partition{id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(), claims: newClaims(), sessions: newSessions()}
+	p := &Partition{
+		id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(),
+		claims: newClaims(), sessions: newSessions(), txns: newTransactions(),
+	}
 	p.history = d.history()
 	p.origin.History = d.history()
 	p.origin.Seq = Seq(d.uvarint())
@@ -178,7 +184,10 @@ func (b *restorer) end(d *decoder) error {
 	if !sd.done() {
 		return &CorruptError{What: "export: kept answers"}
 	}
-	return b.p.restoreWaits(b.waiting)
+	if err := b.p.restoreWaits(b.waiting); err != nil {
+		return err
+	}
+	return b.p.restoreTxns(b.txns)
 }
 
 // claim reads one claim. Each has an entry of its own, which is hidden.

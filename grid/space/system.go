@@ -99,6 +99,7 @@ func (p *Partition) applyDrop(o *Op) Code {
 	p.setSpace(o.Space, nil)
 	p.claims.drop(o.Space)
 	p.endWaitsIn(o.Space)
+	p.dropLocks(o.Space)
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Dropped, Space: o.Space, At: p.clock})
 	return OK

@@ -24,6 +24,9 @@ func (c *Command) Validate() error {
 			return err
 		}
 	}
+	if err := c.validateTxn(); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -31,7 +34,7 @@ func (o *Op) validate() *Error {
 	if o.Code == OpCancel {
 		return nil // see validateWait
 	}
-	if o.Code < OpWrite || o.Code > OpExtend {
+	if (o.Code < OpWrite || o.Code > OpExtend) && o.Code != OpCheckMatch && !o.isStep() {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
 	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch && o.Code != OpClaim
