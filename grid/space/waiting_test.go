@@ -180,6 +180,19 @@ func TestClaimsWait(t *testing.T) {
 	}
 }
 
+// TestAClaimOfSeveralWaits: what it gets together nobody else gets.
+func TestAClaimOfSeveralWaits(t *testing.T) {
+	l := newLine(t)
+	l.wait(1, 1, space.Op{Code: space.OpClaimMatch, Space: 2, Limit: 2})
+	l.wait(1, 2, takeAny)
+	l.wait(1, 3, space.Op{Code: space.OpClaimMatch, Space: 2, Limit: 2})
+	apply(t, l.p, 2, command(fieldsEntry("k", 1), fieldsEntry("l", 1), fieldsEntry("m", 1)))
+	l.want(" 1:kl 2:m")
+	if n := l.p.Status().Waiting; n != 1 {
+		t.Errorf("%d wait", n)
+	}
+}
+
 // TestPredicatesWait: a predicate narrows what a waiter gets, with a template,
 // with a key and alone.
 func TestPredicatesWait(t *testing.T) {
