@@ -204,7 +204,13 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	var found []Entry
+	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
+	if o.Code == OpTakeMatch {
+		found, code = p.findToHandOut(sp, t, limit, allowScan)
+	} else {
+		found, code = p.find(sp, t, limit, allowScan)
+	}
 	if code != OK {
 		return code
 	}
@@ -417,6 +423,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 		ch.Op, ch.Cause = Removed, x.cause
 		x.space.remove(x.old)
 		p.log.append(&ch)
+		p.offerHeads(x.space)
 		return
 	}
 	x.entry.Version = p.seq
@@ -434,7 +441,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 	x.space.put(&x.entry, x.old, x.existed)
 	p.log.append(&ch)
 	if x.claimed == 0 {
-		p.available(x.space, x.entry.Order)
+		p.offer(x.space, x.entry.Order)
 	}
 }
 
@@ -481,4 +488,5 @@ func (p *Partition) expireEntry(sp *entries, r arena.Record) {
 	}
 	p.log.append(&ch)
 	sp.remove(r)
+	p.offerHeads(sp)
 }
