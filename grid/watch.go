@@ -182,7 +182,7 @@ func (w *Watcher) changes(it cluster.FollowItem, yield func(Event) bool) bool {
 		switch c.Op {
 		case space.Written:
 			e.Kind = Written
-		case space.Updated:
+		case space.Updated, space.Released:
 			e.Kind = Updated
 		case space.Removed:
 			e.Kind, e.Cause = Removed, c.Cause.String()

@@ -231,7 +231,13 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	var found []Entry
+	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
+	if o.Code == OpTakeMatch {
+		found, code = p.findToHandOut(sp, t, limit, allowScan)
+	} else {
+		found, code = p.find(sp, t, limit, allowScan)
+	}
 	if code != OK {
 		return code
 	}
@@ -444,6 +450,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 		ch.Op, ch.Cause = Removed, x.cause
 		x.space.remove(x.old)
 		p.log.append(&ch)
+		p.offerHeads(x.space)
 		return
 	}
 	x.entry.Version = p.seq
@@ -461,7 +468,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 	x.space.put(&x.entry, x.old, x.existed)
 	p.log.append(&ch)
 	if x.claimed == 0 {
-		p.available(x.space, x.entry.Order)
+		p.offer(x.space, x.entry.Order)
 	}
 }
 
@@ -508,4 +515,5 @@ func (p *Partition) expireEntry(sp *entries, r arena.Record) {
 	}
 	p.log.append(&ch)
 	sp.remove(r)
+	p.offerHeads(sp)
 }

@@ -403,7 +403,7 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) {
+		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && !s.eligible(e) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)
