@@ -164,10 +164,7 @@ func (sp *entries) eligible(r arena.Record) bool {
 // offer calls available for the entry at an order, which has been written or
 // shown, and in a space with groups for the heads that came up since.
 func (p *Partition) offer(sp *entries, order uint64) {
-	if sp.groups == nil {
-		p.available(sp, order)
-		return
-	}
+	p.available(sp, order)
 	p.offerHeads(sp)
 }
 

@@ -193,6 +193,32 @@ func TestAClaimOfSeveralWaits(t *testing.T) {
 	}
 }
 
+// TestGroupsAndWaiters: who waits by template gets the head of a group and only
+// once the claim before it has ended; who names a key gets that entry at once; and
+// when a space gives its groups up, all that they held back is handed out.
+func TestGroupsAndWaiters(t *testing.T) {
+	l := newLine(t)
+	def := space.Definition{ID: 3, Name: "groups", Shape: space.ShapeFields, Group: "a"}
+	apply(t, l.p, 0, space.DefineCommand(&def))
+	in := func(o space.Op) space.Op { o.Space = 3; return o }
+	apply(t, l.p, 1, command(in(fieldsEntry("k", 1))))
+	token := l.ask(1, 1, space.Op{Code: space.OpClaimMatch, Space: 3}).Results[0].Entries[0].Token
+	l.wait(1, 2, in(takeAny))
+	l.wait(1, 3, space.Op{Code: space.OpTake, Flags: space.FlagReturn, Space: 3, Key: []byte("m")})
+	apply(t, l.p, 2, command(in(fieldsEntry("l", 1)), in(fieldsEntry("m", 1))))
+	l.want(" 3:m")
+	apply(t, l.p, 3, command(space.Op{Code: space.OpAck, Token: token}))
+	l.want(" 2:l")
+	apply(t, l.p, 4, command(in(fieldsEntry("n", 1)), in(fieldsEntry("o", 1))))
+	if r := l.ask(4, 4, space.Op{Code: space.OpClaimMatch, Space: 3, Lease: 50}); string(r.Results[0].Entries[0].Key) != "n" {
+		t.Fatal(r.Err())
+	}
+	l.wait(5, 5, in(takeAny))
+	def.Group = ""
+	apply(t, l.p, 6, space.DefineCommand(&def))
+	l.want(" 5:o")
+}
+
 // TestPredicatesWait: a predicate narrows what a waiter gets, with a template,
 // with a key and alone.
 func TestPredicatesWait(t *testing.T) {
