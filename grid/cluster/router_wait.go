@@ -150,10 +150,13 @@ type wait struct {
 	maybe bool   // the command may have been applied
 }
 
-// round sends the command until its answer is final or ctx ends.
-func (w *wait) round(ctx context.Context) (space.Reply, error) {
+// round sends the command until its answer is final, ctx ends, or the wait has
+// been over for so long that no answer can be expected any more.
+func (w *wait) round(caller context.Context) (space.Reply, error) {
 	w.body, w.maybe = nil, false
 	defer func() { w.s.settle(w.id) }()
+	ctx, cancel := context.WithTimeout(caller, w.op.Wait+waitMargin)
+	defer cancel()
 	turn := w.turn(ctx)
 	for {
 		sent := time.Now()
@@ -172,10 +175,21 @@ func (w *wait) round(ctx context.Context) (space.Reply, error) {
 		case !repeatable(err):
 			return space.Reply{}, err
 		}
-		if ctx.Err() != nil || !turn.again(err) {
+		switch {
+		case ctx.Err() == nil && turn.again(err):
+		case w.maybe:
 			return w.cancel(ctx)
+		case caller.Err() == nil:
+			return space.Reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		default:
+			return cancelled(), nil
 		}
 	}
+}
+
+// cancelled is the reply to a call that was given up before it was sent.
+func cancelled() space.Reply {
+	return space.Reply{Code: space.CodeAborted, Results: []space.Result{{Code: space.CodeCancelled}}}
 }
 
 func (w *wait) turn(ctx context.Context) *turn {
@@ -250,9 +264,6 @@ func (e *lostError) Error() string { return e.reason.Error() }
 // of the command.
 func (w *wait) cancel(ctx context.Context) (space.Reply, error) {
 	cause := context.Cause(ctx)
-	if !w.maybe {
-		return space.Reply{Code: space.CodeAborted, Results: []space.Result{{Code: space.CodeCancelled}}}, nil
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer cancel()
 	id, ok := w.s.after(w.id)

@@ -249,7 +249,13 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0, o.Code != OpReadMatch)
+	var found []Entry
+	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
+	if o.Code == OpTakeMatch {
+		found, code = p.findToHandOut(sp, t, limit, allowScan)
+	} else {
+		found, code = p.find(sp, t, limit, allowScan, false)
+	}
 	if code != OK {
 		return code
 	}
@@ -468,6 +474,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 		ch.Op, ch.Cause = Removed, x.cause
 		x.space.remove(x.old)
 		p.log.append(&ch)
+		p.offerHeads(x.space)
 		return
 	}
 	x.entry.Version = p.seq
@@ -485,7 +492,7 @@ func (p *Partition) installEffect(x *effect, left int) {
 	x.space.put(&x.entry, x.old, x.existed)
 	p.log.append(&ch)
 	if x.claimed == 0 {
-		p.available(x.space, x.entry.Order)
+		p.offer(x.space, x.entry.Order)
 	}
 }
 
@@ -532,4 +539,5 @@ func (p *Partition) expireEntry(sp *entries, r arena.Record) {
 	}
 	p.log.append(&ch)
 	sp.remove(r)
+	p.offerHeads(sp)
 }

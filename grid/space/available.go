@@ -43,7 +43,7 @@ func (f *offers) take() (offer, bool) {
 
 // available is called when an entry can be handed out that could not be before:
 // it was written or changed, a claim on it ended, or it came to the head of its
-// group. Whoever waits for such an entry gets it before Apply returns, and before
+// group. Those who name its key may have it before that. Whoever waits for such an entry gets it before Apply returns, and before
 // any other command can: see serve.
 func (p *Partition) available(sp *entries, order uint64) {
 	if p.waits.of(sp.def.ID) != nil {
@@ -75,11 +75,11 @@ func (p *Partition) serve() {
 // it has to be offered again.
 func (p *Partition) serveOne(o offer) (again bool) {
 	sp := p.space(o.space)
-	e, ok := p.offered(sp, o)
+	e, eligible, ok := p.offered(sp, o)
 	if !ok {
 		return false
 	}
-	x := p.waits.oldest(&e, o.space)
+	x := p.waits.oldest(&e, o.space, eligible)
 	if x == nil {
 		return false
 	}
@@ -104,23 +104,24 @@ func (p *Partition) gather(sp *entries, x *waiter, size int) {
 		if n >= x.wanted() || x.op.claims() && n >= p.claimsLeft() || size >= maxReplyBytes || o.space != sp.def.ID {
 			return
 		}
-		if e, ok := p.offered(sp, o); ok && x.line.fits(&e) {
+		if e, eligible, _ := p.offered(sp, o); eligible && x.line.fits(&e) {
 			p.waits.ops = append(p.waits.ops, x.handOut(&e))
 			size += len(e.Key) + len(e.Value)
 		}
 	}
 }
 
-// offered returns the entry of an offer, if it can still be handed out.
-func (p *Partition) offered(sp *entries, o offer) (Entry, bool) {
+// offered returns the entry of an offer, if it can still be handed out. eligible
+// says that those may have it, too, who do not name its key.
+func (p *Partition) offered(sp *entries, o offer) (e Entry, eligible, ok bool) {
 	if sp == nil {
-		return Entry{}, false
+		return Entry{}, false, false
 	}
 	r, ok := sp.table.ByOrder(o.order)
 	if !ok || isHidden(r) || p.gone(sp, r) || p.txns.holds(o.space, r.Key()) {
-		return Entry{}, false
+		return Entry{}, false, false
 	}
-	return entryOf(r), true
+	return entryOf(r), sp.eligible(r), true
 }
 
 // joinResults makes the results of several hand-outs by key that of the one

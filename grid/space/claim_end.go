@@ -138,4 +138,5 @@ func (p *Partition) hide(x *effect, more int) {
 	x.entry.Claimed = false
 	p.claims.set(p.seq, claim{epoch: p.epoch, space: x.space.def.ID, order: x.entry.Order, until: x.claimed})
 	x.token = Token{Epoch: p.epoch, Number: p.seq}
+	p.offerHeads(x.space)
 }

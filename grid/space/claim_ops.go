@@ -54,7 +54,7 @@ func (p *Partition) prepareClaimMatch(sp *entries, o *Op, i int) Code {
 	if limit == 0 {
 		return CodeFull
 	}
-	found, code := p.find(sp, t, limit, o.Flags&FlagAllowScan != 0, true)
+	found, code := p.findToHandOut(sp, t, limit, o.Flags&FlagAllowScan != 0)
 	if code != OK {
 		return code
 	}

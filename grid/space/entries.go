@@ -16,6 +16,7 @@ type entries struct {
 	nextOrder uint64         // of the next new entry; from 1
 	leases    *pairtree.Tree // (deadline, order) of the visible entries with a lease
 	hidden    *hiddenRuns
+	groups    *groups      // nil if the definition names no group
 	indexes   []fieldIndex // as in def.Indexes
 	seed      maphash.Seed
 }
@@ -30,7 +31,7 @@ type fieldIndex struct {
 func newEntries(def Definition, seed maphash.Seed) *entries {
 	sp := &entries{
 		def: def, table: arena.New(seed), nextOrder: 1, seed: seed,
-		leases: new(pairtree.Tree), hidden: new(hiddenRuns),
+		leases: new(pairtree.Tree), hidden: new(hiddenRuns), groups: newGroups(&def, seed),
 	}
 	sp.indexes = make([]fieldIndex, len(def.Indexes))
 	for i, x := range def.Indexes {
@@ -58,6 +59,7 @@ func (sp *entries) put(e *Entry, old arena.Record, existed bool) {
 			sp.noteShown(e.Order)
 		}
 	}
+	sp.joinGroup(e.Kind, e.Value, e.Order, e.Claimed)
 	if !e.Claimed {
 		sp.index(e)
 	}
@@ -88,8 +90,9 @@ func (sp *entries) remove(r arena.Record) {
 	}
 }
 
-// unindex undoes index; a hidden record is in neither.
+// unindex undoes index, and takes a record out of its group.
 func (sp *entries) unindex(r arena.Record) {
+	sp.leaveGroup(r)
 	if isHidden(r) {
 		return
 	}
@@ -105,11 +108,12 @@ func (sp *entries) unindex(r arena.Record) {
 	}
 }
 
-// redefine puts a new definition in force: indexes that stay keep their trees,
-// new ones are built from the records.
+// redefine puts a new definition in force: indexes and groups that stay keep their
+// trees, new ones are built from the records.
 func (sp *entries) redefine(def Definition) *entries {
 	next := &entries{
-		def: def, table: sp.table, nextOrder: sp.nextOrder, leases: sp.leases, hidden: sp.hidden, seed: sp.seed,
+		def: def, table: sp.table, nextOrder: sp.nextOrder, leases: sp.leases, seed: sp.seed,
+		hidden: sp.hidden, groups: sp.groups,
 		indexes: make([]fieldIndex, len(def.Indexes)),
 	}
 	for i, x := range def.Indexes {
@@ -125,6 +129,9 @@ func (sp *entries) redefine(def Definition) *entries {
 				}
 			}
 		}
+	}
+	if def.Group != sp.def.Group {
+		next.regroup()
 	}
 	return next
 }

@@ -40,7 +40,10 @@ func (m *model) claimOp(o *space.Op, touched *[]modelKey) (space.Result, bool) {
 	}
 	var r space.Result
 	if o.Code == space.OpClaimMatch {
-		if r = m.match(s, o, touched); r.Code != space.OK {
+		take := *o
+		take.Code = space.OpTakeMatch
+		scratch := s.clone()
+		if r = m.match(scratch, &take, touched); r.Code != space.OK {
 			return r, true
 		}
 	} else {

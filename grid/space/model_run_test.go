@@ -55,6 +55,9 @@ func newRun(t *rapid.T) *run {
 		if def.DeadLetter = []space.ID{4, 9, 4, 0}[i]; def.DeadLetter != 0 {
 			def.MaxAttempts = rapid.IntRange(0, 2).Draw(t, "attempts")
 		}
+		if shape != space.ShapeBytes && rapid.Bool().Draw(t, "grouped") {
+			def.Group = "b"
+		}
 		def.ClaimLease = time.Duration(rapid.SampledFrom([]int{0, 6}).Draw(t, "claims"))
 		if shape != space.ShapeBytes && rapid.Bool().Draw(t, "indexed") {
 			def.Indexes = []space.Index{{Name: "a", Fields: []string{"a"}}, {Name: "ab", Fields: []string{"a", "b"}}}

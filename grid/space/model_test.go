@@ -421,7 +421,7 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
+		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && (m.txns.holds(o.Space, k) || !s.eligible(e)) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)

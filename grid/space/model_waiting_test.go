@@ -97,7 +97,7 @@ func (m *model) serveOne() bool {
 		}
 		for _, key := range s.inOrder() {
 			for i, w := range m.waits.list {
-				if w.op.Space == id && !s.entries[key].Claimed && !m.txns.holds(id, key) && w.wants(s.entries[key]) {
+				if w.op.Space == id && !s.entries[key].Claimed && !m.txns.holds(id, key) && w.wants(s, s.entries[key]) {
 					m.end(i, m.run(&space.Command{Ops: []space.Op{w.op}}))
 					return true
 				}
@@ -107,9 +107,12 @@ func (m *model) serveOne() bool {
 	return false
 }
 
-func (w *modelWaiter) wants(e space.Entry) bool {
+func (w *modelWaiter) wants(s *modelSpace, e space.Entry) bool {
 	if w.op.Code == space.OpTake || w.op.Code == space.OpClaim {
 		return string(w.op.Key) == string(e.Key)
+	}
+	if !s.eligible(e) {
+		return false
 	}
 	if len(w.op.Template) == 0 {
 		return true

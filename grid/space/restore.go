@@ -222,6 +222,9 @@ func (sp *entries) load(e *Entry) error {
 		return &CorruptError{What: "loaded state: an order number occurs twice"}
 	}
 	sp.put(e, arena.Record{}, false)
+	if sp.groups != nil {
+		sp.groups.fresh = sp.groups.fresh[:0] // nothing is new to those who wait
+	}
 	return nil
 }
 

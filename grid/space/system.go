@@ -75,6 +75,7 @@ func (p *Partition) applyDefine(o *Op) Code {
 	}
 	spaces := *p.spaces.Load()
 	sp := spaces[def.ID]
+	regrouped := sp != nil && sp.def.Group != def.Group
 	switch {
 	case sp == nil && len(spaces) >= MaxSpaces:
 		return CodeTooLarge
@@ -89,6 +90,9 @@ func (p *Partition) applyDefine(o *Op) Code {
 	}
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Defined, Space: def.ID, Value: o.Value, At: p.clock})
+	if regrouped {
+		p.offerAll(p.space(def.ID))
+	}
 	return OK
 }
 

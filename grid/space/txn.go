@@ -320,7 +320,7 @@ func (p *Partition) finish(o *Op, r *Result) Code {
 		p.install()
 		r.Count = int(p.seq - before)
 	}
-	p.offer(t, commit)
+	p.offerUnlocked(t, commit)
 	return OK
 }
 
@@ -349,9 +349,9 @@ func (p *Partition) stage(t *preparedTxn) {
 	}
 }
 
-// offer hands the entries that a transaction leaves as they are, and that nobody
+// offerUnlocked hands the entries that a transaction leaves as they are, and that nobody
 // locks any more, to those who wait for some.
-func (p *Partition) offer(t *preparedTxn, commit bool) {
+func (p *Partition) offerUnlocked(t *preparedTxn, commit bool) {
 	for i := range t.keys {
 		k := &t.keys[i]
 		if k.write && commit || p.txns.holds(k.space, k.key) {

@@ -217,10 +217,10 @@ func (w *waits) remove(x *waiter) {
 }
 
 // oldest returns the waiter that has been waiting longest of those that an entry
-// fits, or nil.
-func (w *waits) oldest(e *Entry, id ID) *waiter {
+// fits, or nil: of those only who name its key, unless it is eligible.
+func (w *waits) oldest(e *Entry, id ID, eligible bool) *waiter {
 	if in := w.of(id); in != nil {
-		return in.oldest(w.seed, e)
+		return in.oldest(w.seed, e, eligible)
 	}
 	return nil
 }

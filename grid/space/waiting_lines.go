@@ -229,8 +229,11 @@ func dropLine[K comparable](m map[K][]*line, k K, l *line) {
 
 // oldest returns the waiter that came first of those that an entry fits, or nil.
 // It depends on the waiters alone, not on the order in which they are looked at.
-func (in *lines) oldest(seed maphash.Seed, e *Entry) *waiter {
+func (in *lines) oldest(seed maphash.Seed, e *Entry, eligible bool) *waiter {
 	best := older(nil, in.keys[string(e.Key)], e)
+	if !eligible {
+		return best
+	}
 	for _, s := range in.shapes {
 		if h, ok := s.hashOf(seed, e); ok {
 			best = older(best, s.byHash[h], e)
