@@ -386,7 +386,7 @@ func TestDropEndsClaims(t *testing.T) {
 func TestRedefineKeepsClaims(t *testing.T) {
 	p := jobs(t)
 	w := func(key string, g int64) space.Op {
-		return space.Op{Code: space.OpWrite, Space: 3, Key: []byte(key), Kind: space.KindFields, Value: encode(map[string]any{"g": g, "h": g})}
+		return space.Op{Code: space.OpWrite, Space: 3, Key: []byte(key), Kind: space.KindFields, Value: encode(map[string]any{"g": g, "h": "all"})}
 	}
 	apply(t, p, 1, command(w("a", 1), w("b", 1), w("c", 2)))
 	e := claimed(t, p, 1, 3, "a", 0)
@@ -396,8 +396,11 @@ func TestRedefineKeepsClaims(t *testing.T) {
 	}
 	apply(t, p, 1, space.DefineCommand(&def))
 	find := space.Op{Code: space.OpTakeMatch, Space: 3, Template: encode(map[string]any{"g": int64(1)})}
-	if r := only(t, p, 1, find); r.Code != space.CodeNotFound {
-		t.Errorf("of a locked group: %v %v", r.Code, r.Entries)
+	all := space.Op{Code: space.OpTakeMatch, Space: 3}
+	for _, o := range []space.Op{find, all} {
+		if r := only(t, p, 1, o); r.Code != space.CodeNotFound {
+			t.Errorf("of a locked group: %v %v", r.Code, r.Entries)
+		}
 	}
 	only(t, p, 1, holding(space.OpNack, e))
 	for _, want := range []string{"a", "b"} {
