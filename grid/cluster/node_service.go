@@ -166,6 +166,15 @@ func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) 
 			return err
 		}
 		found.Entry, found.Code = p.Get(get.Space, get.Key)
+		if found.Code == space.OK && past(&found.Entry, l.now(get.Partition)) {
+			locked := false
+			if err := h.group.Inspect(ctx, func() { locked = p.Locked(get.Space, get.Key) }); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
+			}
+			if locked {
+				break // its lease waits for the outcome of a transaction
+			}
+		}
 	}
 	if found.Code != space.OK {
 		found.Entry = space.Entry{}

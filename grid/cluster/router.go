@@ -54,6 +54,7 @@ type Router struct {
 	cfg   RouterConfig
 	links links
 	waits waitPool
+	txns  *txns
 
 	mu struct {
 		sync.Mutex
@@ -65,7 +66,7 @@ type Router struct {
 
 // NewRouter returns a router. Close it after use.
 func NewRouter(cfg RouterConfig) *Router {
-	r := &Router{cfg: cfg, links: newLinks(cfg.Dial), waits: newWaitPool(cfg.Dial)}
+	r := &Router{cfg: cfg, links: newLinks(cfg.Dial), waits: newWaitPool(cfg.Dial), txns: newTxns()}
 	for r.mu.session == 0 {
 		r.mu.session = space.SessionID(rand.Uint64())
 	}
@@ -73,7 +74,10 @@ func NewRouter(cfg RouterConfig) *Router {
 }
 
 // Close closes the router's connections. Requests in flight end as unknown.
-func (r *Router) Close() error { return errors.Join(r.links.close(), r.waits.close()) }
+func (r *Router) Close() error {
+	r.txns.close()
+	return errors.Join(r.links.close(), r.waits.close())
+}
 
 // State returns the control group's state as the router knows it.
 func (r *Router) State() *State { return r.cfg.Topology.State() }
@@ -106,6 +110,19 @@ type Call struct {
 	begun bool
 	maybe bool // an attempt may have taken effect
 	body  []byte
+	// attempt counts the proposals that ran into a lock; stop: the first one that
+	// does ends the call.
+	attempt uint8
+	stop    bool
+}
+
+// encode makes the command that the call stands for.
+func (c *Call) encode(session space.SessionID) {
+	cmd := space.Command{
+		History: c.id.history, Session: session, Sequence: c.id.sequence, Acked: c.id.acked,
+		Deadline: c.id.deadline, Attempt: c.attempt, Independent: c.Independent, Ops: c.Ops,
+	}
+	c.body = cmd.Append(c.body[:0])
 }
 
 // Do carries out calls and returns when the outcome of each is known or ctx has
@@ -274,7 +291,7 @@ func (r *Router) judge(c *Call) error {
 	case space.CodeBusy:
 		return fmt.Errorf("%w: %w", ErrOverloaded, c.Reply.Code.Err())
 	}
-	return nil
+	return r.locked(c)
 }
 
 // fail ends a call whose time is up.
@@ -297,11 +314,7 @@ func (r *Router) begin(ctx context.Context, g GroupID, svc Service, calls []*Cal
 				return 0, err
 			}
 			c.id, c.begun = id, true
-			cmd := space.Command{
-				History: id.history, Session: r.mu.session, Sequence: id.sequence, Acked: id.acked,
-				Deadline: id.deadline, Independent: c.Independent, Ops: c.Ops,
-			}
-			c.body = cmd.Append(c.body[:0])
+			c.encode(r.mu.session)
 		}
 		if size += len(c.body); size > maxSubmitBytes && i > 0 {
 			return i, nil

@@ -77,18 +77,18 @@ func (m *model) claimUntil(s *modelSpace, o *space.Op) (space.Time, bool) {
 
 // numberClaim gives the claim that the running command has made on an entry its
 // number.
-func (m *model) numberClaim(k modelKey, results []space.Result) {
+func (m *model) numberClaim(k modelKey, c *space.Command, results []space.Result) {
 	s := m.spaces[k.space]
-	for number, c := range s.claims {
-		if number < unnumbered || c.key != k.key {
+	for number, x := range s.claims {
+		if number < unnumbered || x.key != k.key {
 			continue
 		}
 		m.seq++
 		delete(s.claims, number)
-		s.claims[m.seq] = c
+		s.claims[m.seq] = x
 		for i := range results {
 			for j := range results[i].Entries {
-				if e := &results[i].Entries[j]; e.Token.Number == unnumbered && string(e.Key) == k.key {
+				if e := &results[i].Entries[j]; e.Token.Number == unnumbered && c.Ops[i].Space == k.space && string(e.Key) == k.key {
 					e.Token = space.Token{Epoch: m.epoch, Number: m.seq}
 					e.Version, e.Order = s.entries[k.key].Version, s.entries[k.key].Order
 				}

@@ -191,7 +191,7 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 		case existed && !exists:
 			m.seq++
 		}
-		m.numberClaim(k, results)
+		m.numberClaim(k, c, results)
 	}
 	for i := range results {
 		m.settle(&c.Ops[i], &results[i])
