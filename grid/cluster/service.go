@@ -32,6 +32,10 @@ type Service interface {
 	Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]Found, error)
 	// Match finds entries of some partitions of one group by template.
 	Match(ctx context.Context, g GroupID, level Level, q Match) (Matched, error)
+	// Aggregate computes over the entries of some partitions of one group. It
+	// answers for the first of them, at least one, as many as one turn of work
+	// takes.
+	Aggregate(ctx context.Context, g GroupID, level Level, q Aggregate) (Aggregated, error)
 	// Invoke runs a unit's handler beside a partition, on the group's leader.
 	Invoke(ctx context.Context, g GroupID, call Invocation) ([]byte, error)
 	// Follow sends what partitions held by this member contain and then how they

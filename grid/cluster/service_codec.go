@@ -21,6 +21,8 @@ const (
 	callControl uint8 = 7
 	callInspect uint8 = 8
 	callFollow  uint8 = 9 // a stream
+	// callAggregate computes where the entries lie.
+	callAggregate uint8 = 10
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32

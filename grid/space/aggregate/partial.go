@@ -342,3 +342,21 @@ func (p *Partial) combine(c *Column, to, from *cell) error {
 func tooMuch(hint, format string, args ...any) error {
 	return &space.Error{Code: space.CodeTooLarge, Detail: "aggregate: " + fmt.Sprintf(format, args...), Hint: hint}
 }
+
+// CountsOnly reports whether all that s asks for is the number of entries, so
+// that they need not be read: see AddCount.
+func (s *Spec) CountsOnly() bool {
+	return len(s.GroupBy) == 0 && !slices.ContainsFunc(s.Columns, func(c Column) bool { return c.Func != FuncCount || c.Path != "" })
+}
+
+// AddCount takes in n entries of which nothing but their number is asked for. It
+// panics unless CountsOnly.
+func (p *Partial) AddCount(n int) {
+	if !p.spec.CountsOnly() {
+		panic("aggregate: entries counted that have to be read")
+	}
+	cells := p.groups[""].cells
+	for i := range cells {
+		cells[i].n += uint64(n)
+	}
+}
