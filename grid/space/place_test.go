@@ -61,8 +61,12 @@ func drawAny(t *rapid.T, depth int) any {
 func TestPlacesGrowWithValues(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var encoded [][]byte
-		for range 24 {
-			if b, err := msgp.AppendValue(nil, drawAny(t, 1)); err == nil {
+		values := []any{math.Copysign(0, -1), 0.0, int64(math.MaxInt64), 1.0 * (1 << 63), uint64(math.MaxUint64), 1.0 * (1 << 64), "", []byte{}}
+		for range 16 {
+			values = append(values, drawAny(t, 1))
+		}
+		for _, v := range values {
+			if b, err := msgp.AppendValue(nil, v); err == nil {
 				encoded = append(encoded, b)
 			}
 		}
