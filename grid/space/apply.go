@@ -160,8 +160,11 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
+	}
+	if !sp.def.routed(o.Key, o.Kind, o.Value) {
+		return CodeInvalid
 	}
 	if o.Flags&FlagReturn != 0 && e.exists {
 		p.prep.results[i].Entries = p.prep.list(e.entry)
@@ -185,7 +188,7 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	if o.Flags&FlagReturn == 0 {
@@ -200,7 +203,7 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 // prepareMatch finds the first entries that match, taking into account what the
 // operations before it prepared, and takes them if asked.
 func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
-	f, code := parseFilter(o)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
@@ -279,7 +282,7 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	kind, value := e.entry.Kind, e.entry.Value
@@ -289,6 +292,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	changed, count, code := p.prep.mutate(kind, value, o.Mutations)
 	if code == OK {
 		code = checkValue(&sp.def, kind, len(changed))
+	}
+	if code == OK && !sp.def.routed(o.Key, kind, changed) {
+		code = CodeInvalid
 	}
 	if code != OK {
 		return code
@@ -321,7 +327,7 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	e.entry.Deadline, e.entry.Version = deadline, unnumbered
@@ -341,7 +347,7 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 	case o.Code == OpRead && !e.exists:
 		return CodeNotFound
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	p.prep.results[i].Version = e.version()
@@ -353,7 +359,7 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	f, code := parseFilter(o)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
