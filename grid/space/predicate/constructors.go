@@ -1,7 +1,5 @@
 package predicate
 
-import "github.com/spacegrid/spacegrid/internal/msgp"
-
 // And is true where all of ps are; of none, everywhere.
 func And(ps ...*Predicate) (*Predicate, error) { return join(opAnd, ps) }
 
@@ -20,7 +18,7 @@ func join(op condOp, ps []*Predicate) (*Predicate, error) {
 func Not(p *Predicate) (*Predicate, error) { return finished(negate(p.root), nil) }
 
 // Eq, and its kin below, compare the field at a path, written as Paths gives
-// it, with a value: anything that [msgp.AppendValue] takes, except nil.
+// it, with a value: anything that Parse takes as an argument.
 func Eq(path string, v any) (*Predicate, error) { return compare(opEq, path, v) }
 
 // Ne is true where the field has a value and it is another one.
@@ -86,9 +84,9 @@ func fieldTerm(name string) (term, error) {
 
 // constantTerm makes a constant of a Go value.
 func constantTerm(v any) (term, error) {
-	b, err := msgp.AppendValue(nil, v)
+	b, err := encoded(v)
 	if err != nil {
-		return term{}, refuse("", "a value cannot be stored: %v", err)
+		return term{}, err
 	}
 	return term{op: termConstant, value: b}, nil
 }
