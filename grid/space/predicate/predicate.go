@@ -16,7 +16,9 @@ const (
 	// of lists. A person writes ten, a program that writes more than a
 	// thousand wants a list.
 	MaxNodes = 1024
-	// MaxDepth is the number of levels. It bounds recursion.
+	// MaxDepth is the number of levels, the fields and constants included. It
+	// bounds recursion. A sum of n terms has n levels; an `and` of any length
+	// has one.
 	MaxDepth = 32
 	// MaxList is the number of members of one list behind `in`.
 	MaxList = 4096
