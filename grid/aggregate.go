@@ -125,7 +125,7 @@ func (g *Grid) aggregate(ctx context.Context, id space.ID, f Filter, spec Aggreg
 	if g.closed.Load() {
 		return nil, ErrClosed
 	}
-	template, condition, err := encodeFilter(f)
+	template, condition, err := filterParts(f)
 	if err != nil {
 		return nil, err
 	}

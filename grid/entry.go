@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -61,6 +62,23 @@ func FieldsOf(fields map[string]any) ([]byte, error) {
 	b, err := msgp.AppendValue(nil, fields)
 	if err != nil {
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: err.Error(), Hint: "use plain values, or a Space of a struct type"}
+	}
+	return b, nil
+}
+
+// Template says which entries are meant: those that have all its fields with
+// equal values. A field that is not named may have any value. Fields are
+// compared as stored: a Go zero value is a value.
+type Template map[string]any
+
+// encode returns the canonical form; nil matches everything.
+func (t Template) encode() ([]byte, error) {
+	if len(t) == 0 {
+		return nil, nil
+	}
+	b, err := FieldsOf(t)
+	if err != nil {
+		return nil, fmt.Errorf("template: %w", err)
 	}
 	return b, nil
 }

@@ -10,8 +10,8 @@ import (
 // Filter says which entries are meant: a [Template], a condition made by [Where],
 // or both, by [Condition.And]. nil means all.
 type Filter interface {
-	// encode returns both parts in binary form, nil where there is none.
-	encode() (template, condition []byte, err error)
+	// parts returns both in binary form, nil where there is none.
+	parts() (template, condition []byte, err error)
 }
 
 // Condition is a filter in the language of package predicate, perhaps narrowed by
@@ -49,11 +49,11 @@ func (c Condition) And(t Template) Condition {
 	return c
 }
 
-func (c Condition) encode() (template, condition []byte, err error) {
+func (c Condition) parts() (template, condition []byte, err error) {
 	if c.err != nil {
 		return nil, nil, c.err
 	}
-	if template, _, err = c.template.encode(); err != nil {
+	if template, err = c.template.encode(); err != nil {
 		return nil, nil, err
 	}
 	if c.predicate != nil {
@@ -62,27 +62,15 @@ func (c Condition) encode() (template, condition []byte, err error) {
 	return template, condition, nil
 }
 
-// encodeFilter is encode for a filter that may be nil.
-func encodeFilter(f Filter) (template, condition []byte, err error) {
+// filterParts returns the parts of a filter that may be nil.
+func filterParts(f Filter) (template, condition []byte, err error) {
 	if f == nil {
 		return nil, nil, nil
 	}
-	return f.encode()
+	return f.parts()
 }
 
-// Template says which entries are meant: those that have all its fields with
-// equal values. A field that is not named may have any value. Fields are
-// compared as stored: a Go zero value is a value.
-type Template map[string]any
-
-// encode returns the canonical form; nil matches everything.
-func (t Template) encode() (template, condition []byte, err error) {
-	if len(t) == 0 {
-		return nil, nil, nil
-	}
-	b, err := FieldsOf(t)
-	if err != nil {
-		return nil, nil, fmt.Errorf("template: %w", err)
-	}
-	return b, nil, nil
+func (t Template) parts() (template, condition []byte, err error) {
+	template, err = t.encode()
+	return template, nil, err
 }

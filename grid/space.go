@@ -214,7 +214,7 @@ func (g *Grid) Query(ctx context.Context, spaceName string, t Template, o QueryO
 		def, err := g.Describe(ctx, spaceName)
 		var tmpl []byte
 		if err == nil {
-			tmpl, _, err = t.encode()
+			tmpl, err = t.encode()
 		}
 		if err != nil {
 			yield(Entry{}, err)
@@ -283,7 +283,7 @@ func (g *Grid) TakeMatch(ctx context.Context, spaceName string, t Template, limi
 	if err != nil {
 		return nil, err
 	}
-	tmpl, _, err := t.encode()
+	tmpl, err := t.encode()
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 		return nil, err
 	}
 	w := &Watcher{g: g, def: def, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
-	if w.tmpl, _, err = o.Template.encode(); err != nil {
+	if w.tmpl, err = o.Template.encode(); err != nil {
 		return nil, err
 	}
 	if o.From != "" {
