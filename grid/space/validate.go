@@ -25,7 +25,7 @@ func (c *Command) Validate() error {
 }
 
 func (o *Op) validate() *Error {
-	if o.Code < OpWrite || o.Code > OpRespond {
+	if o.Code < OpWrite || o.Code > OpRespond && o.Code != OpChangeMatch {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
 	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
@@ -56,19 +56,8 @@ func (o *Op) validate() *Error {
 			return err
 		}
 	}
-	if o.Code == OpChange && len(o.Mutations) == 0 {
+	if (o.Code == OpChange || o.Code == OpChangeMatch) && len(o.Mutations) == 0 {
 		return &Error{Code: CodeInvalid, Detail: "a change without mutations"}
-	}
-	return nil
-}
-
-func (m *Mutation) validate() *Error {
-	if m.Code < MutSet || m.Code > MutSetRange || len(m.Field) > MaxKeyBytes {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown mutation %d, or a field name over %d bytes", m.Code, MaxKeyBytes)}
-	}
-	value := m.Code == MutAdd || m.Code == MutAddFloat || m.Field != "" && (m.Code == MutSet || m.Code == MutDefault)
-	if value && !msgp.IsCanonical(m.Arg) {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("mutation of %q: the argument is not canonical msgpack", m.Field)}
 	}
 	return nil
 }
