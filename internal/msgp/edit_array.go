@@ -1,5 +1,7 @@
 package msgp
 
+import "bytes"
+
 // elements returns the head of the array in the place; ok is false if there is
 // nothing. Any other value is refused with ErrType.
 func (p *Place) elements() (h head, ok bool, err error) {
@@ -49,7 +51,7 @@ func (p *Place) Contains(value []byte) (bool, error) {
 		if end > p.end {
 			return false, failAt(pos, ErrTruncated)
 		}
-		if Compare(p.m[pos:end], value) == 0 {
+		if same(p.m[pos:end], value) {
 			return true, nil
 		}
 		pos = end
@@ -83,7 +85,7 @@ func (p *Place) Remove(dst, value []byte) (out []byte, removed int, err error) {
 		if end > p.end {
 			return dst, 0, failAt(pos, ErrTruncated)
 		}
-		if Compare(p.m[pos:end], value) == 0 {
+		if same(p.m[pos:end], value) {
 			out = append(out, p.m[kept:pos]...)
 			kept = end
 			removed++
@@ -95,4 +97,13 @@ func (p *Place) Remove(dst, value []byte) (out []byte, removed int, err error) {
 	n := copy(out[len(shorter):], out[body:])
 	out = out[:len(shorter)+n]
 	return append(out, p.m[p.end:]...), removed, nil
+}
+
+// same reports whether [Compare] finds two canonical values equal. Scalars of
+// one kind are equal only if their bytes are, which settles most cases.
+func same(a, b []byte) bool {
+	if k := KindOf(a); k == KindOf(b) && !k.container() {
+		return bytes.Equal(a, b)
+	}
+	return Compare(a, b) == 0
 }
