@@ -169,6 +169,9 @@ const (
 // Mutation changes one field of an entry, or its whole value. Only the mutation
 // is replicated; every replica computes the same result.
 //
+// Nil counts as absent, as it does in predicates: an element is pushed onto it, a
+// number added to it, a path goes through it.
+//
 // With a Path it changes what the path leads to from Field on. Maps that are not
 // there are made if the mutation puts something there, and if it does not the
 // whole path counts as absent. A step into what is neither map nor array, or by

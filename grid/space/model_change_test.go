@@ -103,8 +103,13 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 			c[i] = out
 			return c, n, code
 		}
-		out, n, code := modelAt(c[i], path[1:], m)
-		c[i] = out
+		old, n, code := c[i], 0, space.OK
+		if old == nil {
+			if old = map[string]any{}; m.Code == space.MutUnset || m.Code == space.MutRemove {
+				return c, 0, space.OK
+			}
+		}
+		c[i], n, code = modelAt(old, path[1:], m)
 		return c, n, code
 	case map[string]any:
 		c = maps.Clone(c)
@@ -122,9 +127,9 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 				c[step] = out
 			}
 			return c, n, code
-		case !present && (m.Code == space.MutUnset || m.Code == space.MutRemove):
+		case old == nil && (m.Code == space.MutUnset || m.Code == space.MutRemove):
 			return c, 0, space.OK
-		case !present:
+		case old == nil:
 			old = map[string]any{}
 		}
 		out, n, code := modelAt(old, path[1:], m)
@@ -141,6 +146,10 @@ func modelHere(old any, present bool, m space.Mutation) (out any, n int, keep bo
 	if !present {
 		created = 1
 	}
+	if m.Code == space.MutRemove && old == nil {
+		return old, 0, present, space.OK
+	}
+	present = old != nil
 	switch m.Code {
 	case space.MutSet:
 		return decode(m.Arg), created, true, space.OK

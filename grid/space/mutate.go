@@ -78,7 +78,7 @@ func (m *Mutation) applyAt(dst, value []byte, at *msgp.Place) ([]byte, int, Code
 	case MutPush, MutInsert, MutRemove:
 		return m.elementAt(dst, value, at)
 	case MutSet, MutDefault, MutLowest, MutHighest:
-		if present && !m.replaces(old) {
+		if present && msgp.KindOf(old) != msgp.Nil && !m.replaces(old) {
 			return append(dst, value...), 0, OK
 		}
 		out, err := at.Set(dst, m.Arg)

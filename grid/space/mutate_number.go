@@ -26,6 +26,8 @@ func (m *Mutation) addAt(dst []byte, at *msgp.Place) ([]byte, Code) {
 			return nil, CodeWrongKind
 		}
 	case msgp.Int, msgp.Float:
+	case msgp.Nil:
+		old = nil
 	default:
 		if present {
 			return nil, CodeWrongKind

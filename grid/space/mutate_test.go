@@ -92,7 +92,7 @@ func bounded(m space.Mutation, lower, upper any) space.Mutation {
 
 // TestMutationTable says what mutations do, by example.
 func TestMutationTable(t *testing.T) {
-	base := map[string]any{"stock": int64(3), "price": 2.5, "text": "7", "list": []any{int64(1), 2.0, "x"}, "in": map[string]any{"n": int64(1)}}
+	base := map[string]any{"stock": int64(3), "price": 2.5, "text": "7", "list": []any{int64(1), 2.0, "x"}, "in": map[string]any{"n": int64(1)}, "nil": nil}
 	tests := []struct {
 		name  string
 		m     space.Mutation
@@ -126,7 +126,14 @@ func TestMutationTable(t *testing.T) {
 		{"lowest below", at(space.MutLowest, "stock", 2.5), "stock", 2.5, 0, space.OK},
 		{"lowest above", at(space.MutLowest, "stock", int64(4)), "stock", int64(3), 0, space.OK},
 		{"lowest equal", at(space.MutLowest, "stock", 3.0), "stock", int64(3), 0, space.OK},
+		{"highest equal", at(space.MutHighest, "stock", 3.0), "stock", int64(3), 0, space.OK},
+		{"highest above", at(space.MutHighest, "stock", "a string"), "stock", "a string", 0, space.OK},
 		{"highest of nothing", at(space.MutHighest, "in.best", "a"), "in.best", "a", 1, space.OK},
+		{"nil is no number yet", at(space.MutAdd, "nil", int64(2)), "nil", int64(2), 0, space.OK},
+		{"nil is no array yet", at(space.MutPush, "nil", int64(2)), "nil.0", int64(2), 1, space.OK},
+		{"nil is no map yet", at(space.MutSet, "nil.x.y", int64(2)), "nil.x.y", int64(2), 1, space.OK},
+		{"nil is the default's", at(space.MutDefault, "nil", int64(2)), "nil", int64(2), 0, space.OK},
+		{"nothing is below nil", at(space.MutLowest, "nil", int64(2)), "nil", int64(2), 0, space.OK},
 		{"a name with a dot is one name", space.Mutation{Code: space.MutSet, Field: "in.n", Arg: encode("v")}, "in.n", int64(1), 1, space.OK},
 		{"the deepest path", at(space.MutSet, strings.Repeat("d.", msgp.MaxDepth-1)+"d", int64(1)), strings.Repeat("d.", msgp.MaxDepth-1) + "d", int64(1), 1, space.OK},
 		{"a path too deep", at(space.MutSet, strings.Repeat("d.", msgp.MaxDepth)+"d", int64(1)), "d", nil, 0, space.CodeTooLarge},

@@ -5,11 +5,11 @@ import "github.com/spacegrid/spacegrid/internal/msgp"
 // textAt changes the string or bytes in a place, or makes a string.
 func (m *Mutation) textAt(dst []byte, at *msgp.Place) ([]byte, Code) {
 	old, present := at.Value()
-	kind := msgp.String
-	if present {
-		kind = msgp.KindOf(old)
-	}
-	if kind != msgp.String && kind != msgp.Bytes {
+	kind := msgp.KindOf(old)
+	switch {
+	case !present, kind == msgp.Nil:
+		kind = msgp.String
+	case kind != msgp.String && kind != msgp.Bytes:
 		return nil, CodeWrongKind
 	}
 	before, gap, after, code := m.text(textOf(old))

@@ -3,9 +3,9 @@ package msgp
 import "bytes"
 
 // elements returns the head of the array in the place; ok is false if there is
-// nothing. Any other value is refused with ErrType.
+// nothing, or nil. Any other value is refused with ErrType.
 func (p *Place) elements() (h head, ok bool, err error) {
-	if !p.found {
+	if !p.found || KindOf(p.m[p.at:]) == Nil {
 		return head{}, false, nil
 	}
 	if h, err = readHead(p.m, p.at); err != nil {
@@ -18,20 +18,20 @@ func (p *Place) elements() (h head, ok bool, err error) {
 }
 
 // Push appends the map with value, one canonical value, added behind the last
-// element of the array in the place, which is made if there is nothing. It fails
-// with ErrType if something else is there, otherwise as [Place.Set].
+// element of the array in the place, which is made if there is nothing or nil. It
+// fails with ErrType if something else is there, otherwise as [Place.Set].
 func (p *Place) Push(dst, value []byte) ([]byte, error) {
 	if err := CheckIn(value, p.outer+1); err != nil {
 		return dst, err
 	}
-	h, _, err := p.elements()
+	h, ok, err := p.elements()
 	if err != nil {
 		return dst, err
 	}
 	var room [5]byte
 	header := AppendArrayHeader(room[:0], h.items+1)
 	var before []byte
-	if p.found {
+	if ok {
 		before = p.m[h.end:p.end]
 	}
 	return p.put(dst, header, before, value)
@@ -61,7 +61,7 @@ func (p *Place) Contains(value []byte) (bool, error) {
 
 // Remove appends the map without the elements, of the array in the place, that
 // [Compare] finds equal to value, and returns how many they were. The array
-// stays if it becomes empty; where there is nothing, nothing changes. It fails
+// stays if it becomes empty; where there is nothing, or nil, nothing changes. It fails
 // with ErrType if something that is no array is there; dst is then returned as
 // it was.
 func (p *Place) Remove(dst, value []byte) (out []byte, removed int, err error) {

@@ -25,7 +25,9 @@ type Place struct {
 	from, at, end int
 	found         bool
 
-	// Names to make if there is none: of the pair, and of the maps in it.
+	// What to make if there is none: the pair of this name, or if null there is
+	// one, which holds nil; and in it maps with the names of path.
+	null bool
 	name string
 	path []string
 
@@ -53,6 +55,10 @@ func Locate(m []byte, name string, path []string) (Place, error) {
 			return p, nil
 		}
 		if i == len(path) {
+			return p, nil
+		}
+		if KindOf(m[p.at:]) == Nil {
+			p.found, p.null, p.path = false, true, path[i:]
 			return p, nil
 		}
 		step = path[i]
@@ -178,7 +184,7 @@ func (p *Place) Unset(dst []byte) []byte {
 // put appends the map with the value that head and parts make up.
 func (p *Place) put(dst, head []byte, parts ...[]byte) ([]byte, error) {
 	out := dst
-	if p.found {
+	if p.found || p.null {
 		out = append(out, p.m[:p.at]...)
 	} else {
 		// Only maps lack a value: a position that is not there is an error.
@@ -186,9 +192,9 @@ func (p *Place) put(dst, head []byte, parts ...[]byte) ([]byte, error) {
 		out = p.appendHeader(out, p.count+1)
 		out = append(out, p.m[p.body:p.from]...)
 		out = AppendString(out, p.name)
-		for _, name := range p.path {
-			out = AppendString(AppendMapHeader(out, 1), name)
-		}
+	}
+	for _, name := range p.path {
+		out = AppendString(AppendMapHeader(out, 1), name)
 	}
 	out = append(out, head...)
 	for _, b := range parts {

@@ -65,7 +65,7 @@ func checkPlace(t *rapid.T, p *Place, root map[string]any, path []string, arg an
 	pushed, pushErr := p.Push(slices.Clone(prefix), encoded)
 	contains, containsErr := p.Contains(encoded)
 	removed, n, removeErr := p.Remove(slices.Clone(prefix), encoded)
-	if found && !isList {
+	if found && !isList && old != nil {
 		for _, err := range []error{pushErr, containsErr, removeErr} {
 			if !errors.Is(err, ErrType) {
 				t.Fatalf("an array edit of %#v: %v", old, err)
@@ -84,7 +84,7 @@ func checkPlace(t *rapid.T, p *Place, root map[string]any, path []string, arg an
 	if contains != (len(left) < len(list)) || n != len(list)-len(left) {
 		t.Fatalf("%#v in %#v: contains %v, removed %d", arg, list, contains, n)
 	}
-	if found {
+	if isList {
 		check("remove", removed, edited(root, path, left, false))
 	} else {
 		check("remove", removed, root)
@@ -131,8 +131,11 @@ func child(v any, step string) any {
 
 // follow is Locate on Go values.
 func follow(v any, path []string) (value any, found bool, err error) {
-	for _, step := range path {
+	for i, step := range path {
 		found = true
+		if v == nil && i > 0 {
+			return nil, false, nil
+		}
 		switch c := v.(type) {
 		case map[string]any:
 			v, found = c[step]
@@ -161,6 +164,9 @@ func follow(v any, path []string) (value any, found bool, err error) {
 func edited(v any, path []string, value any, unset bool) any {
 	if len(path) == 0 {
 		return value
+	}
+	if v == nil && unset {
+		return nil
 	}
 	step, last := path[0], len(path) == 1
 	switch c := v.(type) {
@@ -200,7 +206,7 @@ func TestPlaceRefuses(t *testing.T) {
 		path string
 		want error
 	}{
-		{"s.x", ErrType}, {"s.0", ErrType}, {"in.n.x", ErrType}, {"list.x", ErrType}, {"list.01", ErrType}, {"list.-1", ErrType},
+		{"s.x", ErrType}, {"s.0", ErrType}, {"in.n.x", nil}, {"in.n.0.y", nil}, {"list.x", ErrType}, {"list.01", ErrType}, {"list.-1", ErrType},
 		{"list.", ErrType}, {"list.2", ErrRange}, {"list.9999999", ErrRange}, {"list.99999999", ErrType}, {"list.1.1", ErrRange}, {"list.0.0", ErrType},
 		{strings.Repeat("x.", MaxDepth) + "x", ErrTooDeep},
 	}
