@@ -44,6 +44,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	}
 	p.busy.Add(1)
 	p.expire(maxExpirePerCommand)
+	p.build(buildStep)
 	var reply Reply
 	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
 		reply = p.applySystem(c)
@@ -161,6 +162,9 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := o.unmet(e.exists, &e.entry); code != OK {
+		return code
+	}
 	if o.Flags&FlagReturn != 0 && e.exists {
 		p.prep.results[i].Entries = p.prep.list(e.entry)
 	}
@@ -183,6 +187,9 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := o.unmet(e.exists, &e.entry); code != OK {
+		return code
+	}
 	if o.Flags&FlagReturn == 0 {
 		e.remove(Deleted)
 		return OK
@@ -195,11 +202,11 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 // prepareMatch finds the first entries that match, taking into account what the
 // operations before it prepared, and takes them if asked.
 func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
-	t, code := parseTemplate(o.Template)
+	f, code := parseFilter(o)
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	found, code := p.find(sp, &f, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
 	if code != OK {
 		return code
 	}
@@ -222,7 +229,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 
 // find returns copies of at most limit entries that match: stored ones by order,
 // then those that this command has prepared to add.
-func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]Entry, Code) {
+func (p *Partition) find(sp *entries, f *filter, limit int, allowScan bool) ([]Entry, Code) {
 	var found []Entry
 	size := p.prep.returned
 	add := func(e Entry) bool {
@@ -231,13 +238,13 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 		return len(found) < limit && size < maxReplyBytes
 	}
 	more := true
-	code := sp.match(t, 0, allowScan, func(r arena.Record) bool {
+	code := sp.match(f, 0, allowScan, func(r arena.Record) bool {
 		if p.gone(r) {
 			return true
 		}
 		e := entryOf(r)
 		if x := p.prep.find(sp, e.Key); x != nil {
-			if !x.exists || !t.matches(x.entry.Kind, x.entry.Value) {
+			if !x.exists || !f.matches(x.entry.Kind, x.entry.Value) {
 				return true
 			}
 			e = x.entry
@@ -253,10 +260,10 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan bool) ([]
 		// An entry whose new value matches though its stored one does not is
 		// found here, after the others: its place in the order would need a
 		// merge, which a command that changes and searches at once can do without.
-		if !more || x.space != sp || !x.exists || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
+		if !more || x.space != sp || !x.exists || !x.dirty || !f.matches(x.entry.Kind, x.entry.Value) {
 			continue
 		}
-		if x.existed && t.matches(Kind(x.old.Kind()), x.old.Value()) {
+		if x.existed && f.matches(Kind(x.old.Kind()), x.old.Value()) {
 			continue
 		}
 		more = add(x.entry)
@@ -273,6 +280,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 		return CodeNotFound
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
+	}
+	if code := o.unmet(e.exists, &e.entry); code != OK {
+		return code
 	}
 	kind, value := e.entry.Kind, e.entry.Value
 	if !e.exists {
@@ -313,6 +323,9 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := o.unmet(e.exists, &e.entry); code != OK {
+		return code
+	}
 	e.entry.Deadline, e.entry.Version = deadline, unnumbered
 	e.dirty = true
 	p.prep.results[i].Version = unnumbered
@@ -325,10 +338,13 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 	switch {
 	case code != OK:
 		return code
-	case o.Code == OpCheck && o.Match == 0 && e.exists, o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
+	case o.Code == OpCheck && o.Match == 0 && e.exists && !o.conditional(), o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	case o.Code == OpRead && !e.exists:
 		return CodeNotFound
+	}
+	if code := o.unmet(e.exists, &e.entry); code != OK {
+		return code
 	}
 	p.prep.results[i].Version = e.version()
 	p.prep.made[i] = n
@@ -339,7 +355,11 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	found, code := p.find(sp, template{}, max(o.Limit, 1), true)
+	f, code := parseFilter(o)
+	if code != OK {
+		return code
+	}
+	found, code := p.find(sp, &f, max(o.Limit, 1), true)
 	if code != OK {
 		return code
 	}

@@ -40,7 +40,9 @@ type Partition struct {
 	// busy is odd while Apply works, so that View can tell.
 	busy atomic.Uint64
 	seed maphash.Seed // of key tables and indexes; never leaves the process
-	prep prepared     // scratch of Apply
+	// unbuilt names the spaces with an index that is still being built.
+	unbuilt []ID
+	prep    prepared // scratch of Apply
 }
 
 // Position is a place in one history.
@@ -83,6 +85,7 @@ type Status struct {
 	Answers    int   // kept answers
 	Sinks      []Sink
 	Watermarks []Watermark
+	Building   []IndexProgress // indexes that are still being built
 }
 
 // Status returns the summary. Only the goroutine that applies may call it.
@@ -97,6 +100,9 @@ func (p *Partition) Status() Status {
 	for _, sp := range *p.spaces.Load() {
 		s.Entries += sp.table.Len()
 		s.Bytes += int64(sp.table.Bytes().Total())
+	}
+	for _, id := range p.unbuilt {
+		s.Building = p.space(id).progress(s.Building)
 	}
 	for _, k := range p.sinks {
 		s.Sinks = append(s.Sinks, k.Sink)
@@ -184,22 +190,22 @@ func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
 	return OK
 }
 
-// Match appends to dst the first entries of a space that match a template, in
-// their order, from the given order number on. It stops when dst has limit
+// Match appends to dst the first entries of a space that match a template and a
+// predicate, both as in Op, in their order, from the given order number on. It stops when dst has limit
 // entries, or room bytes of keys and values are appended, the last entry going
 // beyond; then more is true and the search goes on behind the last entry. room
 // and what dst lacks to limit are positive. allowScan lifts the limit on entries
 // examined. Only the goroutine that applies may call it.
-func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
+func (p *Partition) Match(dst []Entry, id ID, template, predicate []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
 	sp := (*p.spaces.Load())[id]
 	if sp == nil {
 		return dst, false, CodeNoSpace
 	}
-	t, code := parseTemplate(template)
+	f, code := newFilter(template, predicate)
 	if code != OK {
 		return dst, false, code
 	}
-	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
+	code = sp.match(&f, from, allowScan, func(r arena.Record) bool {
 		if !p.gone(r) {
 			dst = append(dst, entryOf(r))
 			room -= len(r.Key()) + len(r.Value())
@@ -241,6 +247,7 @@ func (p *Partition) setSpace(id ID, sp *entries) {
 		m[id] = sp
 	}
 	p.spaces.Store(&m)
+	p.noteUnbuilt()
 }
 
 func entryOf(r arena.Record) Entry {
