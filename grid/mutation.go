@@ -184,8 +184,9 @@ type Condition struct {
 //
 //	grid.If("stock >= ? and not closed", 2)
 //
-// The language is that of package predicate. In a change by template it narrows
-// what is looked for. Of several conditions all must hold.
+// The language is that of package predicate. An entry that is not there meets no
+// condition, also not with [OrCreate]. In a change by template a condition
+// narrows what is looked for. Of several conditions all must hold.
 func If(text string, args ...any) Condition {
 	p, err := predicate.Parse(text, args...)
 	return Condition{p: p, err: err}

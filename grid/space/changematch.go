@@ -4,11 +4,11 @@ package space
 // all of them or, if one does not take them, to none. Like every search it stops
 // early at entries of maxReplyBytes.
 func (p *Partition) prepareChangeMatch(sp *entries, o *Op, i int) Code {
-	t, code := parseTemplate(o.Template)
+	f, code := parseFilter(o)
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	found, code := p.find(sp, &f, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
 	if code != OK {
 		return code
 	}

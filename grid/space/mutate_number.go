@@ -157,9 +157,9 @@ func parseInt(b []byte) (int64, Code) {
 	return v, OK
 }
 
+// parseFloat reads all that appendDecimal writes, and more.
 func parseFloat(b []byte) (float64, Code) {
-	const digits = 64
-	if len(b) == 0 || len(b) > digits {
+	if len(b) == 0 || len(b) > len(numberRoom{}) {
 		return 0, CodeWrongKind
 	}
 	v, err := strconv.ParseFloat(string(b), 64)
