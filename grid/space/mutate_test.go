@@ -186,6 +186,7 @@ func TestMutationsAreValidated(t *testing.T) {
 		{at(space.MutSet, deep, []any{}), "nested"},
 		{at(space.MutInsert, deep, int64(1)), "nested"},
 		{space.Mutation{Code: space.MutSet, Path: []string{"a"}, Arg: encode("x")}, "below no field"},
+		{space.Mutation{Code: space.MutPush, Arg: []byte{1}}, "a field only"},
 		{at(space.MutSet, "a."+strings.Repeat("x", space.MaxKeyBytes+1), int64(1)), "too long"},
 		{space.Mutation{Code: space.MutPush, Field: "a", Arg: []byte{0xcc, 1}}, "canonical"},
 		{space.Mutation{Code: space.MutHighest + 1, Field: "a", Arg: []byte{1}}, "unknown mutation"},

@@ -12,6 +12,9 @@ func (m *Mutation) validate() *Error {
 	if m.Code < MutSet || m.Code > MutHighest || len(m.Field) > MaxKeyBytes {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown mutation %d, or a field name over %d bytes", m.Code, MaxKeyBytes)}
 	}
+	if m.Field == "" && (m.Code == MutUnset || m.Code >= MutPush) {
+		return m.refuse(CodeInvalid, "it works on a field only", "name the field")
+	}
 	if err := m.validatePath(); err != nil {
 		return err
 	}
