@@ -1,12 +1,15 @@
 package grid
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/spacegrid/spacegrid/grid/space"
-	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // ChangePart is a part of a change: a mutation ([Set], [Add], [Push], …) or a
@@ -52,7 +55,7 @@ type Changed[T any] struct {
 // [ErrTooLarge]; nothing has changed then. Should the fields not fit T any more,
 // the error says so, and Changed has the version that was made all the same.
 func (s *Space[T]) Change(ctx context.Context, key any, parts ...ChangePart) (Changed[T], error) {
-	e, err := s.g.change(ctx, &s.def, key, parts)
+	e, err := s.g.change(ctx, &s.def, key, s.codec.keyField, parts)
 	if err != nil {
 		return Changed[T]{}, err
 	}
@@ -93,7 +96,7 @@ func (g *Grid) Change(ctx context.Context, spaceName string, key any, parts ...C
 	if err != nil {
 		return Changed[Entry]{}, err
 	}
-	return g.change(ctx, &def, key, parts)
+	return g.change(ctx, &def, key, keyField, parts)
 }
 
 // ChangeMatch changes the first entries of a space that match a template, as
@@ -106,7 +109,9 @@ func (g *Grid) ChangeMatch(ctx context.Context, spaceName string, t Template, li
 	return g.changeMatch(ctx, &def, t, limit, parts)
 }
 
-func (g *Grid) change(ctx context.Context, def *space.Definition, key any, parts []ChangePart) (Changed[Entry], error) {
+// change is Change once the space is known. field makes the value of the field
+// that holds the key.
+func (g *Grid) change(ctx context.Context, def *space.Definition, key any, field func(key any) (any, error), parts []ChangePart) (Changed[Entry], error) {
 	k, err := Key(key)
 	if err != nil {
 		return Changed[Entry]{}, err
@@ -117,11 +122,14 @@ func (g *Grid) change(ctx context.Context, def *space.Definition, key any, parts
 	}
 	op.Key = k
 	if def.Key != "" && op.Flags&space.FlagCreate != 0 {
-		id, err := msgp.AppendValue(nil, key)
-		if err != nil {
-			return Changed[Entry]{}, fmt.Errorf("grid: the key: %w", err)
+		first := space.Mutation{Code: space.MutDefault, Field: def.Key}
+		v, err := field(key)
+		if err == nil {
+			first.Arg, err = valueOf(v)
 		}
-		first := space.Mutation{Code: space.MutDefault, Field: def.Key, Arg: id}
+		if err != nil {
+			return Changed[Entry]{}, err
+		}
 		op.Mutations = append([]space.Mutation{first}, op.Mutations...)
 	}
 	r, err := g.do(ctx, op)
@@ -129,6 +137,40 @@ func (g *Grid) change(ctx context.Context, def *space.Definition, key any, parts
 		return Changed[Entry]{}, err
 	}
 	return Changed[Entry]{Value: entryOf(r.Entries[0]), Version: r.Version, Fields: r.Count}, nil
+}
+
+// keyField returns what the field of a key holds in an entry without a Go type:
+// the key as it is given, text if its bytes are.
+func keyField(key any) (any, error) {
+	if b, ok := key.([]byte); ok && utf8.Valid(b) {
+		return string(b), nil
+	}
+	return key, nil
+}
+
+// keyField returns what T's key field holds under a key.
+func (c *codec[T]) keyField(given any) (any, error) {
+	key, err := Key(given)
+	if err != nil {
+		return nil, err
+	}
+	f := reflect.New(reflect.TypeFor[T]().Field(c.key).Type).Elem()
+	switch {
+	case f.Kind() == reflect.String:
+		f.SetString(string(key))
+	case f.CanInt():
+		n, _ := strconv.ParseInt(string(key), 10, 64)
+		f.SetInt(n)
+	case f.CanUint():
+		n, _ := strconv.ParseUint(string(key), 10, 64)
+		f.SetUint(n)
+	default:
+		f.SetBytes(key)
+	}
+	if !bytes.Equal(appendKey(nil, f), key) {
+		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%q is no key of type %s", key, f.Type()), Hint: "give the key as the key field's type"}
+	}
+	return f.Interface(), nil
 }
 
 // changeMatch is ChangeMatch once the space is known.

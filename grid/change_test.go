@@ -109,6 +109,34 @@ func TestChangeTells(t *testing.T) {
 	}
 }
 
+// TestOrCreateSetsTheKey as the type has it, however it is given, so that what is
+// made reads like what is written.
+func TestOrCreateSetsTheKey(t *testing.T) {
+	g, ctx := open(t, grid.Config{})
+	type counter struct {
+		ID int16 `grid:"id,key"`
+		N  int   `grid:"n"`
+	}
+	counters, err := grid.OpenSpace[counter](ctx, g, "counters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, key := range []any{7, "7", []byte("7"), int16(7)} {
+		if c, err := counters.Change(ctx, key, grid.OrCreate(), grid.Add("n", 1)); err != nil || c.Value != (counter{7, i + 1}) {
+			t.Fatalf("%v: %+v, %v", key, c, err)
+		}
+	}
+	for _, key := range []any{"seven", 1 << 20, "07"} {
+		if _, err := counters.Change(ctx, key, grid.OrCreate(), grid.Add("n", 1)); !errors.Is(err, grid.ErrInvalid) {
+			t.Fatalf("%v: %v", key, err)
+		}
+	}
+	made, err := g.Change(ctx, "counters", 8, grid.OrCreate(), grid.Add("n", 1))
+	if id, _ := made.Value.Field("id"); err != nil || id != int64(8) {
+		t.Fatalf("%v, %v", id, err)
+	}
+}
+
 // TestChangeTakesStructs as values, under the names of their tags.
 func TestChangeTakesStructs(t *testing.T) {
 	g, ctx := open(t, grid.Config{})
