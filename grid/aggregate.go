@@ -76,11 +76,11 @@ func GroupBy(paths ...string) Aggregation {
 func Having(text string, args ...any) Aggregation {
 	c := Where(text, args...)
 	return aggregationFunc(func(q *aggregateQuery) {
-		if c.err != nil {
-			q.err = c.err
+		if _, _, err := c.parts(); err != nil {
+			q.err = err
 			return
 		}
-		q.spec.Having = c.predicate
+		q.spec.Having = c.p
 	})
 }
 

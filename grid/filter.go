@@ -14,12 +14,11 @@ type Filter interface {
 	parts() (template, condition []byte, err error)
 }
 
-// Condition is a filter in the language of package predicate, perhaps narrowed by
-// a template. The zero Condition means all entries.
+// Condition is a predicate: a filter where entries are looked for, and what must
+// hold of an entry for a change to take effect.
 type Condition struct {
-	predicate *predicate.Predicate // nil: always true
-	template  Template
-	err       error // of the text, told when the condition is used
+	p   *predicate.Predicate
+	err error // of the text, told when the condition is used
 }
 
 // Where returns the condition that a text states, such as
@@ -33,33 +32,35 @@ type Condition struct {
 // a *predicate.Error that names the place.
 func Where(text string, args ...any) Condition {
 	p, err := predicate.Parse(text, args...)
-	if err != nil {
-		return Condition{err: fmt.Errorf("%w: %w", space.ErrInvalid, err)}
-	}
-	return Condition{predicate: p}
+	return Condition{p: p, err: err}
 }
 
-// WhereIs returns the condition that a predicate states.
-func WhereIs(p *predicate.Predicate) Condition { return Condition{predicate: p} }
-
-// And returns the condition narrowed to the entries that match a template too,
-// instead of the one it had.
-func (c Condition) And(t Template) Condition {
-	c.template = t
-	return c
-}
+// And returns the filter for entries of which the condition is true and which
+// match a template.
+func (c Condition) And(t Template) Filter { return narrowed{c, t} }
 
 func (c Condition) parts() (template, condition []byte, err error) {
-	if c.err != nil {
-		return nil, nil, c.err
+	switch {
+	case c.err != nil:
+		return nil, nil, fmt.Errorf("%w: %w", space.ErrInvalid, c.err)
+	case c.p == nil:
+		return nil, nil, nil
 	}
-	if template, err = c.template.encode(); err != nil {
+	return nil, c.p.Append(nil), nil
+}
+
+// narrowed is a condition and a template, both of which must hold.
+type narrowed struct {
+	condition Condition
+	template  Template
+}
+
+func (n narrowed) parts() (template, condition []byte, err error) {
+	if _, condition, err = n.condition.parts(); err != nil {
 		return nil, nil, err
 	}
-	if c.predicate != nil {
-		condition = c.predicate.Append(nil)
-	}
-	return template, condition, nil
+	template, err = n.template.encode()
+	return template, condition, err
 }
 
 // filterParts returns the parts of a filter that may be nil.

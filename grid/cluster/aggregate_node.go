@@ -1,17 +1,15 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/grid/space/aggregate"
-	"github.com/spacegrid/spacegrid/grid/space/predicate"
-	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 const (
@@ -68,21 +66,22 @@ func (n *Node) Aggregate(ctx context.Context, g GroupID, level Level, q Aggregat
 
 // aggregate answers for the first partitions of q, as many as one turn takes.
 func (h *held) aggregate(ctx context.Context, l *leadership, q *Aggregate) (total *aggregate.Partial, done int, err error) {
-	pass, err := newSieve(q.Template, q.Predicate)
+	pass, err := space.NewFilter(q.Template, q.Predicate)
 	if err != nil {
 		return nil, 0, err
 	}
 	if total, err = aggregate.New(q.Spec); err != nil {
 		return nil, 0, err
 	}
-	if q.Spec.CountsOnly() && pass.all() {
+	if q.Spec.CountsOnly() && pass.All() {
 		n, err := h.count(ctx, l, q)
 		if err == nil {
 			total.AddCount(n)
 		}
 		return total, len(q.Partitions), err
 	}
-	turn := aggregateTurns{begun: time.Now(), of: q.Partitions}
+	turn := aggregateTurns{begun: time.Now(), of: q.Partitions, pass: &pass}
+	turn.scan.Store(pass.All())
 	// One core is left for the commands.
 	workers := min(max(1, runtime.GOMAXPROCS(0)-1), len(q.Partitions))
 	parts := make([]*aggregate.Partial, workers)
@@ -96,7 +95,7 @@ func (h *held) aggregate(ctx context.Context, l *leadership, q *Aggregate) (tota
 					break
 				}
 				var part *aggregate.Partial
-				if part, err = h.aggregatePartition(ctx, l, q, pass, id); err == nil {
+				if part, err = h.aggregatePartition(ctx, l, q, &turn, id); err == nil {
 					err = mine.Merge(part)
 				}
 			}
@@ -120,6 +119,8 @@ func (h *held) aggregate(ctx context.Context, l *leadership, q *Aggregate) (tota
 type aggregateTurns struct {
 	begun time.Time
 	of    []space.PartitionID
+	pass  *space.Filter
+	scan  atomic.Bool // no index leads to what passes: it is not asked for any more
 
 	mu struct {
 		sync.Mutex
@@ -148,11 +149,12 @@ func (t *aggregateTurns) end(err error) {
 	}
 }
 
-// aggregatePartition answers for one partition as it is at one moment. It reads
-// beside the commands; where these do not let it finish, what the space holds is
-// cut between two of them and read from there. An entry whose lease has ended by
-// the clock of leadership l, if there is one, is removed first, as in read.
-func (h *held) aggregatePartition(ctx context.Context, l *leadership, q *Aggregate, pass *sieve, id space.PartitionID) (*aggregate.Partial, error) {
+// aggregatePartition answers for one partition as it is at one moment. What an
+// index leads to it gathers between two commands. Otherwise it reads beside the
+// commands; where these do not let it finish, what the space holds is cut between
+// two of them and read from there. An entry whose lease has ended by the clock of
+// leadership l, if there is one, is removed first, as in read.
+func (h *held) aggregatePartition(ctx context.Context, l *leadership, q *Aggregate, turn *aggregateTurns, id space.PartitionID) (*aggregate.Partial, error) {
 	p := h.host.partition(id)
 	if p == nil {
 		return nil, &NotLeaderError{Group: h.id}
@@ -161,23 +163,27 @@ func (h *held) aggregatePartition(ctx context.Context, l *leadership, q *Aggrega
 	if l != nil {
 		now = l.now(id)
 	}
-	for tries := 0; ; {
-		w := walk{ctx: ctx, pass: pass, now: now}
+	for tries := 0; ; tries++ {
+		w := walk{ctx: ctx, pass: turn.pass, now: now}
 		var err error
 		if w.part, err = aggregate.New(q.Spec); err != nil {
 			return nil, err
 		}
-		if tries < viewTries {
-			tries++
-			same := p.ViewLong(func(steady func() bool) {
-				w.steady = steady
-				w.code = p.Scan(q.Space, 0, w.entry)
-			})
-			if !same {
-				continue
-			}
-		} else if err := h.walkCut(ctx, &w, id, q.Space); err != nil {
+		done := false
+		if !turn.scan.Load() {
+			done, err = h.walkGathered(ctx, &w, turn, id, q.Space)
+		}
+		if err == nil && !done && tries >= viewTries {
+			done, err = true, h.walkCut(ctx, &w, id, q.Space)
+		}
+		if err != nil {
 			return nil, err
+		}
+		if !done && !p.ViewLong(func(steady func() bool) {
+			w.steady = steady
+			w.code = p.Scan(q.Space, 0, w.entry)
+		}) {
+			continue
 		}
 		switch {
 		case w.err != nil:
@@ -193,6 +199,34 @@ func (h *held) aggregatePartition(ctx context.Context, l *leadership, q *Aggrega
 	}
 }
 
+// walkGathered walks through what an index leads to, if it does so in one step.
+func (h *held) walkGathered(ctx context.Context, w *walk, turn *aggregateTurns, id space.PartitionID, of space.ID) (bool, error) {
+	var found []space.Entry
+	reach := space.Unindexed
+	err := h.group.Inspect(ctx, func() {
+		if p := h.host.partition(id); p != nil {
+			found, reach = p.Gather(nil, of, turn.pass)
+		}
+	})
+	if err != nil {
+		return false, h.closing(err)
+	}
+	if reach == space.Unindexed {
+		turn.scan.Store(true) // all partitions have the same indexes
+	}
+	for _, e := range found {
+		if !w.entry(e) {
+			break
+		}
+	}
+	return reach == space.Indexed, nil
+}
+
+// closing is the error of a look between two commands that did not happen.
+func (h *held) closing(err error) error {
+	return fmt.Errorf("%w: the replica of group %d is closing, or the request's time is up: %w", ErrUnavailable, h.id, withoutDoubt(err))
+}
+
 // walkCut walks through what a space holds between two commands.
 func (h *held) walkCut(ctx context.Context, w *walk, id space.PartitionID, of space.ID) error {
 	var content *space.Content
@@ -203,7 +237,7 @@ func (h *held) walkCut(ctx context.Context, w *walk, id space.PartitionID, of sp
 	})
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: the replica of group %d is closing, or the request's time is up: %w", ErrUnavailable, h.id, err)
+		return h.closing(err)
 	case content != nil:
 		content.Scan(w.entry)
 	case w.code == space.OK:
@@ -215,7 +249,7 @@ func (h *held) walkCut(ctx context.Context, w *walk, id space.PartitionID, of sp
 // walk takes in the entries of one partition.
 type walk struct {
 	ctx    context.Context
-	pass   *sieve
+	pass   *space.Filter
 	part   *aggregate.Partial
 	steady func() bool // nil: what is walked through does not change
 	now    space.Time  // leases that end by then have ended; Never: whatever is there counts
@@ -244,12 +278,12 @@ func (w *walk) entry(e space.Entry) bool {
 		w.ended = true
 		return false
 	}
+	if !w.pass.Matches(e.Kind, e.Value) {
+		return true
+	}
 	fields := e.Value
 	if e.Kind != space.KindFields {
 		fields = nil
-	}
-	if !w.pass.passes(fields) {
-		return true
 	}
 	w.err = w.part.Add(e.Key, fields)
 	return w.err == nil
@@ -281,7 +315,7 @@ func (h *held) count(ctx context.Context, l *leadership, q *Aggregate) (int, err
 			return n, nil
 		}
 		if err := h.group.Inspect(ctx, look); err != nil {
-			return 0, fmt.Errorf("%w: the replica of group %d is closing, or the request's time is up: %w", ErrUnavailable, h.id, err)
+			return 0, h.closing(err)
 		}
 		if len(due) == 0 {
 			return n, nil
@@ -290,49 +324,4 @@ func (h *held) count(ctx context.Context, l *leadership, q *Aggregate) (int, err
 			return 0, fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
 		}
 	}
-}
-
-// sieve lets the entries pass that match a template and a predicate.
-type sieve struct {
-	fields    []sieveField
-	predicate *predicate.Predicate // nil: everything
-}
-
-type sieveField struct {
-	name  string
-	value []byte
-}
-
-func newSieve(template, condition []byte) (*sieve, error) {
-	// What a search by this filter would be refused for is refused here.
-	search := space.Command{Ops: []space.Op{{Code: space.OpReadMatch, Template: template, Predicate: condition}}}
-	if err := search.Validate(); err != nil {
-		return nil, err
-	}
-	s := &sieve{}
-	for name, value := range msgp.EachField(template) {
-		s.fields = append(s.fields, sieveField{string(name), value})
-	}
-	if len(condition) > 0 {
-		p, err := predicate.Decode(condition)
-		if err != nil {
-			return nil, &space.Error{Code: space.CodeInvalid, Detail: err.Error()}
-		}
-		s.predicate = p
-	}
-	return s, nil
-}
-
-// all reports whether every entry passes.
-func (s *sieve) all() bool { return len(s.fields) == 0 && s.predicate == nil }
-
-// passes reports whether an entry with these fields, nil for opaque bytes,
-// passes.
-func (s *sieve) passes(fields []byte) bool {
-	for i := range s.fields {
-		if v, ok := msgp.Field(fields, s.fields[i].name); !ok || !bytes.Equal(v, s.fields[i].value) {
-			return false
-		}
-	}
-	return s.predicate == nil || fields != nil && s.predicate.Match(fields)
 }

@@ -122,6 +122,52 @@ func TestAggregateOverAllPartitions(t *testing.T) {
 	}
 }
 
+// With an index or without, few candidates or many: the answer is the same, also
+// while the index is being built.
+func TestIndexesDoNotChangeAggregates(t *testing.T) {
+	r := alone(t, NodeConfig{Partitions: 2}).Router()
+	made, err := r.Control(t.Context(), &CreateSpace{Definition: space.Definition{Name: "seats", Shape: space.ShapeFields}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 6000
+	writeSeats(t, r, made.Space, n)
+	spec := &aggregate.Spec{Columns: []aggregate.Column{aggregate.Count(), aggregate.Sum("price")}}
+	check := func() {
+		t.Helper()
+		for _, c := range []struct {
+			text string
+			want []any
+		}{
+			{"price = 17", []any{int64(1), int64(17)}},
+			{"price >= 10 and price < 20", []any{int64(10), int64(145)}},
+			{"price >= 1000", []any{int64(n - 1000), int64(n*(n-1)/2 - 1000*999/2)}},
+			{"section = 'B'", []any{int64(n / 4), int64(n/4 + 4*(n/4)*(n/4-1)/2)}},
+			{"price < 0", []any{int64(0), nil}},
+		} {
+			p, err := predicate.Parse(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part, err := r.Aggregate(t.Context(), Linearizable, Aggregate{Space: made.Space, Spec: spec, Predicate: p.Append(nil)})
+			if got := rowsOf(t, part, err)[0]; !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%s: %v, want %v", c.text, got, c.want)
+			}
+		}
+	}
+	check()
+	_, err = r.Control(t.Context(), &AlterSpace{Space: made.Space, Add: []space.Index{
+		{Name: "price", Fields: []string{"price"}, Ordered: true}, {Name: "section", Fields: []string{"section"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 { // more commands than building the index takes
+		check()
+		write(t, r, defaultSpace(t, r), "other", "x")
+	}
+}
+
 // An entry whose lease has ended counts for nobody, whether entries are read for
 // the answer or not.
 func TestAggregatesLeaveEndedLeasesOut(t *testing.T) {

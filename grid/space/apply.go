@@ -131,6 +131,8 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareMatch(sp, o, i)
 	case OpChange:
 		return p.prepareChange(sp, o, i)
+	case OpChangeMatch:
+		return p.prepareChangeMatch(sp, o, i)
 	case OpRenew:
 		return p.prepareRenew(sp, o, i)
 	case OpCheck, OpRead:

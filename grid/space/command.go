@@ -3,6 +3,8 @@ package space
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // Command is what a client or the grid asks of one partition. Its operations
@@ -146,15 +148,17 @@ type TxnID struct {
 // MutationCode says what a mutation does.
 type MutationCode uint8
 
-// The mutations. Field "" means the whole value of an entry of bytes.
+// The mutations. Field "" means the whole value of an entry of bytes, which takes
+// MutSet to MutSetRange but for MutUnset. Values are compared as by msgp.Compare:
+// numbers by what they amount to, so that 1 and 1.0 are equal.
 const (
 	MutSet      MutationCode = 1 // set Field to Arg (canonical msgpack; raw bytes for the whole value)
-	MutUnset    MutationCode = 2 // remove Field
+	MutUnset    MutationCode = 2 // remove Field; the elements behind an element move up
 	MutDefault  MutationCode = 3 // set Field to Arg if it is absent
-	MutAdd      MutationCode = 4 // add the integer Arg; decimal text stays text
-	MutAddFloat MutationCode = 5 // add the float Arg; decimal text stays text
+	MutAdd      MutationCode = 4 // add the integer Arg to an integer or to nothing; decimal text stays text
+	MutAddFloat MutationCode = 5 // add the float Arg to a number or to nothing; decimal text stays text
 	MutAppend   MutationCode = 6 // append the raw bytes Arg to a string or to bytes
-	MutSetRange MutationCode = 7 // overwrite from Offset with the raw bytes Arg, zero-filling a gap
+	MutSetRange MutationCode = 7 // overwrite a string or bytes from Offset with the raw bytes Arg, zero-filling a gap
 
 	MutPush    MutationCode = 8  // append Arg to an array, made if absent
 	MutInsert  MutationCode = 9  // append Arg to an array unless it has an equal element
@@ -165,14 +169,25 @@ const (
 
 // Mutation changes one field of an entry, or its whole value. Only the mutation
 // is replicated; every replica computes the same result.
+//
+// Nil counts as absent, as it does in predicates: an element is pushed onto it, a
+// number added to it, a path goes through it.
+//
+// With a Path it changes what the path leads to from Field on. Maps that are not
+// there are made if the mutation puts something there, and if it does not the
+// whole path counts as absent. A step into what is neither map nor array, or by
+// a name into an array, is refused with CodeWrongKind, a position that an array
+// does not have with CodeRange, a path or result nested too deep with
+// CodeTooLarge.
 type Mutation struct {
 	Code   MutationCode
-	Field  string
-	Path   []string // below Field: names of nested maps, positions in arrays as decimal text
+	Field  string   // a name as it is, dots included
+	Path   []string // below Field: names in nested maps, positions in arrays as decimal text
 	Offset uint32
 	Arg    []byte // canonical msgpack, or raw bytes, as the code says
-	Min    []byte // MutAdd, MutAddFloat: the lowest result allowed, a canonical number; nil is no limit
-	Max    []byte // the highest
+	// Min and Max, canonical numbers, bound the result of MutAdd and MutAddFloat:
+	// beyond them the mutation is refused with CodeRange. nil is no limit.
+	Min, Max []byte
 }
 
 const commandFormat = 1
@@ -447,8 +462,9 @@ func (d *decoder) mutation() (m Mutation) {
 	return m
 }
 
-// maxPathSteps bounds how deep a mutation reaches below its field.
-const maxPathSteps = 16
+// maxPathSteps bounds how deep a mutation reaches below its field: the entry's
+// map is the first of the containers that may enclose each other.
+const maxPathSteps = msgp.MaxDepth - 1
 
 // Trim is the payload of OpTrim: what every sink has, and how far the changelog
 // may be dropped.

@@ -26,7 +26,7 @@ func (c *Command) Validate() error {
 }
 
 func (o *Op) validate() *Error {
-	if o.Code < OpWrite || o.Code > OpRespond {
+	if o.Code < OpWrite || o.Code > OpRespond && o.Code != OpChangeMatch {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
 	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
@@ -60,7 +60,7 @@ func (o *Op) validate() *Error {
 			return err
 		}
 	}
-	if o.Code == OpChange && len(o.Mutations) == 0 {
+	if (o.Code == OpChange || o.Code == OpChangeMatch) && len(o.Mutations) == 0 {
 		return &Error{Code: CodeInvalid, Detail: "a change without mutations"}
 	}
 	return nil
@@ -76,17 +76,6 @@ func (o *Op) validateCondition() *Error {
 	}
 	if o.Code == OpWrite && o.Mode == ModeInsert && o.conditional() {
 		return &Error{Code: CodeInvalid, Detail: "an insert with a condition", Hint: "it finds no entry to hold it of: drop the condition, or write in another mode"}
-	}
-	return nil
-}
-
-func (m *Mutation) validate() *Error {
-	if m.Code < MutSet || m.Code > MutSetRange || len(m.Field) > MaxKeyBytes {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown mutation %d, or a field name over %d bytes", m.Code, MaxKeyBytes)}
-	}
-	value := m.Code == MutAdd || m.Code == MutAddFloat || m.Field != "" && (m.Code == MutSet || m.Code == MutDefault)
-	if value && !msgp.IsCanonical(m.Arg) {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("mutation of %q: the argument is not canonical msgpack", m.Field)}
 	}
 	return nil
 }
