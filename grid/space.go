@@ -63,8 +63,8 @@ func IfAbsent() WriteOption { return func(o *space.Op) { o.Mode = space.ModeInse
 // IfPresent makes a write fail with ErrNotFound if the key is absent.
 func IfPresent() WriteOption { return func(o *space.Op) { o.Mode = space.ModeUpdate } }
 
-// IfVersion makes a write or take fail with ErrConflict unless the entry has
-// this version.
+// IfVersion makes a write, take or change fail with ErrConflict unless the entry
+// has this version.
 func IfVersion(v Version) WriteOption { return func(o *space.Op) { o.Match = v } }
 
 // Write writes a value under its key and returns the version made.
@@ -287,10 +287,20 @@ func (g *Grid) TakeMatch(ctx context.Context, spaceName string, t Template, limi
 	if err != nil {
 		return nil, err
 	}
+	flags := space.OpFlags(0)
+	if allowScan {
+		flags = space.FlagAllowScan
+	}
+	return g.doMatch(ctx, space.Op{Code: space.OpTakeMatch, Space: def.ID, Template: tmpl, Limit: limit, Flags: flags})
+}
+
+// doMatch carries out an operation by template in one partition that has a match,
+// and returns its entries, or ErrNotFound.
+func (g *Grid) doMatch(ctx context.Context, op space.Op) ([]Entry, error) {
 	groups := slices.DeleteFunc(g.router.Groups(), func(ps []space.PartitionID) bool { return len(ps) == 0 })
 	rand.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
 	for _, partitions := range groups {
-		es, err := g.takeFrom(ctx, def.ID, tmpl, partitions, limit, allowScan)
+		es, err := g.doMatchIn(ctx, op, partitions)
 		if err != nil || len(es) > 0 {
 			return es, err
 		}
@@ -298,14 +308,15 @@ func (g *Grid) TakeMatch(ctx context.Context, spaceName string, t Template, limi
 	return nil, ErrNotFound
 }
 
-// takeFrom looks for a match among the partitions of a group, beginning anywhere,
-// and takes it there. Somebody else may be faster: then it goes on looking.
-func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partitions []space.PartitionID, limit int, allowScan bool) ([]Entry, error) {
+// doMatchIn looks for a match among the partitions of a group, beginning
+// anywhere, and carries the operation out there. Somebody else may be faster:
+// then it goes on looking.
+func (g *Grid) doMatchIn(ctx context.Context, op space.Op, partitions []space.PartitionID) ([]Entry, error) {
 	start := rand.IntN(len(partitions))
 	rest := append(slices.Clone(partitions[start:]), partitions[:start]...)
 	for len(rest) > 0 {
 		m, err := g.router.Match(ctx, cluster.Linearizable, cluster.Match{
-			Space: id, Template: tmpl, Partitions: rest, Limit: 1, AllowScan: allowScan,
+			Space: op.Space, Template: op.Template, Partitions: rest, Limit: 1, AllowScan: op.Flags&space.FlagAllowScan != 0,
 		})
 		if err == nil {
 			err = m.Code.Err()
@@ -314,12 +325,8 @@ func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partition
 			return nil, err
 		}
 		p := space.PartitionOf(m.Entries[0].Key, g.Partitions())
-		flags := space.OpFlags(0)
-		if allowScan {
-			flags = space.FlagAllowScan
-		}
 		b := g.NewBatch()
-		at := b.DoIn(p, space.Op{Code: space.OpTakeMatch, Space: id, Template: tmpl, Limit: limit, Flags: flags})
+		at := b.DoIn(p, op)
 		if err := g.Run(ctx, b); err != nil {
 			return nil, err
 		}

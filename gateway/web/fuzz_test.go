@@ -44,6 +44,7 @@ func FuzzBodies(f *testing.F) {
 	for _, seed := range []string{
 		`{"template":{"a":1},"limit":3,"allow_scan":true}`, `{"template":null}`, `{"a":{"$bytes":"AA=="}}`, `[{"a":1},{"b":[1,2]}]`,
 		`[{"op":"add","field":"a","value":1},{"op":"append","value":"x"},{"op":"set_range","offset":3,"value":{"$bytes":"AA=="}}]`,
+		`[{"op":"add","path":"a.b","value":1,"min":0,"max":9.5},{"op":"push","path":"\"a.b\".0","value":{"x":[1]}}]`,
 		strings.Repeat("[", 100), `{"a":1e999}`, "{\"a\":1}\n{\"b\":2}\n", `{"\ud800":1}`,
 	} {
 		f.Add([]byte(seed))

@@ -274,7 +274,7 @@ func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.Part
 				gone = true
 				return
 			}
-			found, more, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, room, q.AllowScan)
+			found, more, m.Code = p.Match(nil, q.Space, q.Template, q.Predicate, m.Next, want, room, q.AllowScan)
 		})
 		if err != nil || gone {
 			return fmt.Errorf("%w: the replica of group %d is closing", ErrUnavailable, h.id)

@@ -47,6 +47,7 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	p.lapse()
 	p.expire(maxExpirePerCommand)
 	p.forgetOutcomes()
+	p.build(buildStep)
 	p.serve()
 	kept := p.run(c)
 	p.serve()
@@ -173,6 +174,8 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareMatch(sp, o, i)
 	case OpChange:
 		return p.prepareChange(sp, o, i)
+	case OpChangeMatch:
+		return p.prepareChangeMatch(sp, o, i)
 	case OpRenew:
 		return p.prepareRenew(sp, o, i)
 	case OpCheck, OpRead:
@@ -211,6 +214,12 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
+	if !sp.def.routed(o.Key, o.Kind, o.Value) {
+		return CodeInvalid
+	}
 	if o.Flags&FlagReturn != 0 && e.exists {
 		p.prep.results[i].Entries = p.prep.list(e.entry)
 	}
@@ -233,6 +242,9 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
 	if o.Flags&FlagReturn == 0 {
 		e.remove(Deleted)
 		return OK
@@ -245,16 +257,16 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 // prepareMatch finds the first entries that match, taking into account what the
 // operations before it prepared, and takes them if asked.
 func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
-	t, code := parseTemplate(o.Template)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
 	var found []Entry
 	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
 	if o.Code == OpTakeMatch {
-		found, code = p.findToHandOut(sp, t, limit, allowScan)
+		found, code = p.findToHandOut(sp, &f, limit, allowScan)
 	} else {
-		found, code = p.find(sp, t, limit, allowScan, false)
+		found, code = p.find(sp, &f, limit, allowScan, false)
 	}
 	if code != OK {
 		return code
@@ -279,7 +291,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 // find returns copies of at most limit entries that match: stored ones by order,
 // then those that this command has prepared to add. To take they must not be
 // locked by a prepared transaction.
-func (p *Partition) find(sp *entries, t template, limit int, allowScan, take bool) ([]Entry, Code) {
+func (p *Partition) find(sp *entries, f *filter, limit int, allowScan, take bool) ([]Entry, Code) {
 	var found []Entry
 	size := p.prep.returned
 	add := func(e Entry) bool {
@@ -288,13 +300,13 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan, take boo
 		return len(found) < limit && size < maxReplyBytes
 	}
 	more := true
-	code := sp.match(t, 0, allowScan, func(r arena.Record) bool {
+	code := sp.match(f, 0, allowScan, func(r arena.Record) bool {
 		if p.gone(sp, r) || take && p.txns.holds(sp.def.ID, r.Key()) {
 			return true
 		}
 		e := entryOf(r)
 		if x := p.prep.find(sp, e.Key); x != nil {
-			if !x.exists || x.hidden || !t.matches(x.entry.Kind, x.entry.Value) {
+			if !x.exists || x.hidden || !f.matches(x.entry.Kind, x.entry.Value) {
 				return true
 			}
 			e = x.entry
@@ -310,10 +322,10 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan, take boo
 		// An entry whose new value matches though its stored one does not is
 		// found here, after the others: its place in the order would need a
 		// merge, which a command that changes and searches at once can do without.
-		if !more || x.space != sp || !x.exists || x.hidden || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
+		if !more || x.space != sp || !x.exists || x.hidden || !x.dirty || !f.matches(x.entry.Kind, x.entry.Value) {
 			continue
 		}
-		if x.existed && !isHidden(x.old) && t.matches(kindOf(x.old), x.old.Value()) {
+		if x.existed && !isHidden(x.old) && f.matches(kindOf(x.old), x.old.Value()) {
 			continue
 		}
 		more = add(x.entry)
@@ -331,6 +343,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
 	kind, value := e.entry.Kind, e.entry.Value
 	if !e.exists {
 		kind, value = o.Kind, emptyValue(o.Kind)
@@ -341,6 +356,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	}
 	if code == OK {
 		code = p.guarded(sp, kind, changed)
+	}
+	if code == OK && !sp.def.routed(o.Key, kind, changed) {
+		code = CodeInvalid
 	}
 	if code != OK {
 		return code
@@ -373,6 +391,9 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
 	e.entry.Deadline, e.entry.Version = deadline, unnumbered
 	e.dirty = true
 	p.prep.results[i].Version = unnumbered
@@ -389,12 +410,15 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 	switch {
 	case e.hidden && p.prep.preparing:
 		return CodeClaimed // the claim may end before the transaction does
-	case o.Code == OpCheck && o.Match == 0 && exists, o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
+	case o.Code == OpCheck && o.Match == 0 && exists && !o.conditional(), o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
 		return CodeConflict
 	case o.Code == OpRead && !exists:
 		return CodeNotFound
-	case !exists:
+	case !exists && !o.conditional():
 		return OK
+	}
+	if code := p.unmet(o, exists, &e.entry); code != OK {
+		return code
 	}
 	p.prep.results[i].Version = e.version()
 	p.prep.made[i] = n
@@ -405,7 +429,11 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	found, code := p.find(sp, template{}, max(o.Limit, 1), true, true)
+	f, code := p.filter(o.Template, o.Predicate)
+	if code != OK {
+		return code
+	}
+	found, code := p.find(sp, &f, max(o.Limit, 1), true, true)
 	if code != OK {
 		return code
 	}

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// maxGather bounds how many of the other entries that have become available a
+// maxTogether bounds how many of the other entries that have become available a
 // waiter for more than one is compared with when it is served.
-const maxGather = 128
+const maxTogether = 128
 
 // offers is the entries that have become available and were not offered yet, in
 // the order of their spaces and of their own. It is empty between commands.
@@ -99,7 +99,7 @@ func (p *Partition) serveOne(o offer) (again bool) {
 // that have become available with the first one.
 func (p *Partition) gather(sp *entries, x *waiter, size int) {
 	f := &p.waits.offers
-	for _, o := range f.list[f.next:min(len(f.list), f.next+maxGather)] {
+	for _, o := range f.list[f.next:min(len(f.list), f.next+maxTogether)] {
 		n := len(p.waits.ops)
 		if n >= x.wanted() || x.op.claims() && n >= p.claimsLeft() || size >= maxReplyBytes || o.space != sp.def.ID {
 			return

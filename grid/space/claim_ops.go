@@ -31,7 +31,11 @@ func (p *Partition) prepareClaim(sp *entries, o *Op, i int) Code {
 		return CodeNotFound
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
-	case p.claimsLeft() == 0:
+	}
+	if code := p.unmet(o, true, &e.entry); code != OK {
+		return code
+	}
+	if p.claimsLeft() == 0 {
 		return CodeFull
 	}
 	p.prep.results[i].Entries = p.prep.list(e.entry)
@@ -46,7 +50,7 @@ func (p *Partition) prepareClaimMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	t, code := parseTemplate(o.Template)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
@@ -54,7 +58,7 @@ func (p *Partition) prepareClaimMatch(sp *entries, o *Op, i int) Code {
 	if limit == 0 {
 		return CodeFull
 	}
-	found, code := p.findToHandOut(sp, t, limit, o.Flags&FlagAllowScan != 0)
+	found, code := p.findToHandOut(sp, &f, limit, o.Flags&FlagAllowScan != 0)
 	if code != OK {
 		return code
 	}

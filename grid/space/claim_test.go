@@ -81,7 +81,7 @@ func TestClaimHidesAnEntry(t *testing.T) {
 	if _, code := p.Get(1, []byte("a")); code != space.CodeNotFound {
 		t.Fatalf("it is read: %v", code)
 	}
-	if found, _, code := p.Match(nil, 1, nil, 0, 1, 1, true); code != space.OK || len(found) != 0 || p.Count(1) != 0 {
+	if found, _, code := p.Match(nil, 1, nil, nil, 0, 1, 1, true); code != space.OK || len(found) != 0 || p.Count(1) != 0 {
 		t.Fatalf("it is found: %v %v, count %d", found, code, p.Count(1))
 	}
 	before := p.Image().Digest().Content

@@ -10,14 +10,14 @@ const leap = 64
 // handed out. In a space with groups it does not see entries that the command
 // itself has written, claimed or removed, nor others of their groups: a group goes
 // on when the command is in force.
-func (p *Partition) findToHandOut(sp *entries, t template, limit int, allowScan bool) ([]Entry, Code) {
+func (p *Partition) findToHandOut(sp *entries, f *filter, limit int, allowScan bool) ([]Entry, Code) {
 	if sp.groups == nil {
-		return p.find(sp, t, limit, allowScan, true)
+		return p.find(sp, f, limit, allowScan, true)
 	}
 	busy := p.prep.groupsTouched(sp)
 	var found []Entry
 	size := p.prep.returned
-	code := sp.matchHeads(t, allowScan, func(r arena.Record) bool {
+	code := sp.matchHeads(f, allowScan, func(r arena.Record) bool {
 		// What a transaction has locked keeps its place: its group waits with it.
 		if p.gone(sp, r) || p.txns.holds(sp.def.ID, r.Key()) {
 			return true
@@ -71,30 +71,30 @@ func (pr *prepared) groupsTouched(sp *entries) map[string]bool {
 // turns: each way goes on where the other has come to, so the search is fast where
 // either is, with many entries waiting behind their heads or with many heads of
 // which few match. Only without an index the scan limit counts.
-func (sp *entries) matchHeads(t template, allowScan bool, fn func(arena.Record) bool) Code {
-	if group, ok := t.field(sp.groups.field); ok {
-		if r, ok := sp.head(group); ok && t.matches(kindOf(r), r.Value()) {
+func (sp *entries) matchHeads(f *filter, allowScan bool, fn func(arena.Record) bool) Code {
+	if group, ok := f.field(sp.groups.field); ok {
+		if r, ok := sp.head(group); ok && f.matches(kindOf(r), r.Value()) {
 			fn(r)
 		}
 		return OK
 	}
-	if x, _ := sp.plan(&t); x == nil {
+	if _, ok := sp.plan(f); !ok {
 		limit := sp.def.scanLimit()
 		if allowScan {
 			limit = int(^uint(0) >> 1)
 		}
-		if _, done := sp.walkHeads(&t, 0, limit, fn); !done {
+		if _, done := sp.walkHeads(f, 0, limit, fn); !done {
 			return CodeScanRefused
 		}
 		return OK
 	}
 	for at := uint64(0); ; {
 		var done bool
-		if at, done = sp.walkHeads(&t, at, leap, fn); done {
+		if at, done = sp.walkHeads(f, at, leap, fn); done {
 			return OK
 		}
 		hits, more := 0, true
-		code := sp.match(t, at, true, func(r arena.Record) bool {
+		code := sp.match(f, at, true, func(r arena.Record) bool {
 			hits++
 			at = r.Order() + 1
 			more = (!sp.eligible(r) || fn(r)) && more
@@ -109,7 +109,7 @@ func (sp *entries) matchHeads(t template, allowScan bool, fn func(arena.Record) 
 // walkHeads calls fn for the heads that match from an order on. It gives up when
 // it has examined limit that did not match, and returns where it stands; done says
 // that there is nothing more to look for.
-func (sp *entries) walkHeads(t *template, from uint64, limit int, fn func(arena.Record) bool) (at uint64, done bool) {
+func (sp *entries) walkHeads(f *filter, from uint64, limit int, fn func(arena.Record) bool) (at uint64, done bool) {
 	examined := 0
 	at, done = from, true
 	sp.groups.heads.AscendFrom(0, from, func(_, order uint64) bool {
@@ -117,7 +117,7 @@ func (sp *entries) walkHeads(t *template, from uint64, limit int, fn func(arena.
 		if !ok {
 			panic("space: a head that is not there")
 		}
-		if t.matches(kindOf(r), r.Value()) {
+		if f.matches(kindOf(r), r.Value()) {
 			return fn(r)
 		}
 		if examined++; examined > limit {

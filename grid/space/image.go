@@ -50,9 +50,10 @@ type Image struct {
 }
 
 type imageSpace struct {
-	def       Definition
-	nextOrder uint64
-	table     *arena.Image
+	def Definition
+	// places is the next order number, and how far each index has come.
+	places []byte
+	table  *arena.Image
 }
 
 // Image cuts the partition. Only the goroutine that applies may call it; the
@@ -65,7 +66,7 @@ func (p *Partition) Image() *Image {
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		sp := spaces[id]
-		img.spaces = append(img.spaces, imageSpace{def: sp.def.Clone(), nextOrder: sp.nextOrder, table: sp.table.Image()})
+		img.spaces = append(img.spaces, imageSpace{def: sp.def.Clone(), places: sp.appendPlaces(nil), table: sp.table.Image()})
 	}
 	img.changes = newChangelog(p.seq)
 	img.changes.chunks.Store(p.log.chunks.Load())
@@ -122,7 +123,7 @@ func (img *Image) Export(w io.Writer) error {
 	entries := uint64(0)
 	for i := range img.spaces {
 		sp := &img.spaces[i]
-		s.write(sectionSpace, binary.AppendUvarint(appendDefinition(nil, &sp.def), sp.nextOrder))
+		s.write(sectionSpace, append(appendDefinition(nil, &sp.def), sp.places...))
 		for r := range sp.table.Ascend() {
 			e := entryOf(r)
 			entries++
@@ -207,7 +208,7 @@ func (img *Image) Digest() Digest {
 	state.Write(sum)
 	state.Write(img.header)
 	for i := range img.spaces {
-		state.Write(binary.AppendUvarint(buf[:0], img.spaces[i].nextOrder))
+		state.Write(img.spaces[i].places)
 	}
 	err := img.eachChange(func(c *Change) {
 		buf = c.Append(buf[:0])

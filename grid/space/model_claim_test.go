@@ -255,7 +255,7 @@ func drawClaims(t *rapid.T, r *run, o space.Op) space.Op {
 	if c.Code == space.OpNack {
 		c.Flags = space.OpFlags(rapid.SampledFrom([]int{0, 0, int(space.FlagUncounted)}).Draw(t, "uncounted"))
 		if rapid.IntRange(0, 2).Draw(t, "changed") == 0 {
-			c.Mutations = []space.Mutation{drawMutation(t, o.Kind)}
+			c.Mutations = []space.Mutation{drawAnyMutation(t, o.Kind == space.KindFields)}
 		}
 	}
 	return c

@@ -246,12 +246,16 @@ func (r *run) sign(c space.Command) space.Command {
 
 func drawSearch(t *rapid.T) space.Op {
 	o := space.Op{
-		Code:  rapid.SampledFrom([]space.OpCode{space.OpTakeMatch, space.OpReadMatch, space.OpClear, space.OpClaimMatch}).Draw(t, "search"),
+		Code:  rapid.SampledFrom([]space.OpCode{space.OpTakeMatch, space.OpReadMatch, space.OpClear, space.OpChangeMatch, space.OpClaimMatch}).Draw(t, "search"),
 		Space: space.ID(rapid.IntRange(1, 5).Draw(t, "space")),
 		Limit: rapid.IntRange(0, 5).Draw(t, "limit"),
 	}
 	if o.Code != space.OpClear && rapid.Bool().Draw(t, "template") {
 		o.Template = encode(drawFields(t))
+	}
+	if o.Code == space.OpChangeMatch {
+		o.Flags = rapid.SampledFrom([]space.OpFlags{0, space.FlagReturn}).Draw(t, "return")
+		o.Mutations = drawMutations(t, rapid.SampledFrom([]space.Kind{space.KindBytes, space.KindFields}).Draw(t, "kind"))
 	}
 	return o
 }
@@ -297,23 +301,25 @@ func drawOp(t *rapid.T, r *run) space.Op {
 			o.Value = encode(drawFields(t))
 		}
 	case space.OpChange:
-		for range rapid.IntRange(1, 3).Draw(t, "mutations") {
-			o.Mutations = append(o.Mutations, drawMutation(t, o.Kind))
-		}
+		o.Mutations = drawMutations(t, o.Kind)
 	}
 	return o
 }
 
-func drawMutation(t *rapid.T, kind space.Kind) space.Mutation {
-	arg := encode(int64(rapid.IntRange(-3, 3).Draw(t, "arg")))
-	if kind == space.KindBytes {
-		return space.Mutation{Code: space.MutAdd, Arg: arg}
+func drawMutations(t *rapid.T, kind space.Kind) (ms []space.Mutation) {
+	for range rapid.IntRange(1, 3).Draw(t, "mutations") {
+		if rapid.IntRange(0, 3).Draw(t, "any") == 0 {
+			ms = append(ms, drawAnyMutation(t, kind == space.KindFields))
+			continue
+		}
+		m := space.Mutation{Code: space.MutAdd, Arg: encode(int64(rapid.IntRange(-3, 3).Draw(t, "arg")))}
+		if kind == space.KindFields {
+			m.Code = rapid.SampledFrom([]space.MutationCode{space.MutSet, space.MutUnset, space.MutAdd}).Draw(t, "mutation")
+			m.Field = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "field")
+		}
+		ms = append(ms, m)
 	}
-	return space.Mutation{
-		Code:  rapid.SampledFrom([]space.MutationCode{space.MutSet, space.MutUnset, space.MutAdd}).Draw(t, "mutation"),
-		Field: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "field"),
-		Arg:   arg,
-	}
+	return ms
 }
 
 func (m *model) entry(id space.ID, key []byte) (space.Entry, bool) {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
@@ -205,6 +204,12 @@ func (m *model) settle(o *space.Op, r *space.Result) {
 	if r.Code != space.OK || m.spaces[o.Space] == nil {
 		return
 	}
+	if o.Code == space.OpChangeMatch {
+		for j := range r.Entries {
+			r.Entries[j] = m.spaces[o.Space].entries[string(r.Entries[j].Key)]
+		}
+		return
+	}
 	final, exists := m.spaces[o.Space].entries[string(o.Key)]
 	if r.Version == unnumbered {
 		if r.Version = 0; exists {
@@ -235,6 +240,8 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	switch o.Code {
 	case space.OpTakeMatch, space.OpReadMatch:
 		return m.match(s, o, touched)
+	case space.OpChangeMatch:
+		return m.changeMatch(s, o, touched)
 	case space.OpClear:
 		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool { return m.txns.holds(o.Space, k) })
 		keys = keys[:min(len(keys), max(o.Limit, 1))]
@@ -340,8 +347,6 @@ func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bo
 	return r
 }
 
-// change covers the mutations that the generator draws: integers and whole
-// fields.
 func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
 	switch {
 	case !ok && o.Flags&space.FlagCreate == 0:
@@ -352,53 +357,18 @@ func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict b
 	if !ok {
 		e = space.Entry{Key: o.Key, Kind: o.Kind, Deadline: m.deadline(s, o)}
 	}
+	if e.Kind == space.KindFields && len(e.Value) == 0 {
+		e.Value = encode(map[string]any{})
+	}
+	value, count, code := modelMutate(e.Kind, e.Value, o.Mutations)
+	if code != space.OK {
+		return space.Result{Code: code}
+	}
 	if s.def.Shape == space.ShapeFields && e.Kind != space.KindFields || s.def.Shape == space.ShapeBytes && e.Kind != space.KindBytes {
 		return space.Result{Code: space.CodeWrongKind}
 	}
-	r := space.Result{Version: unnumbered}
-	for _, mu := range o.Mutations {
-		if e.Kind == space.KindBytes {
-			if mu.Field != "" {
-				return space.Result{Code: space.CodeWrongKind}
-			}
-			if mu.Code != space.MutAdd {
-				return space.Result{Code: space.CodeInvalid}
-			}
-			n := 0
-			if len(e.Value) > 0 {
-				var err error
-				if n, err = strconv.Atoi(string(e.Value)); err != nil || strconv.Itoa(n) != string(e.Value) {
-					return space.Result{Code: space.CodeWrongKind}
-				}
-			}
-			e.Value = []byte(strconv.Itoa(n + int(decode(mu.Arg).(int64))))
-			continue
-		}
-		if mu.Field == "" {
-			return space.Result{Code: space.CodeInvalid}
-		}
-		fields := map[string]any{}
-		if len(e.Value) > 0 {
-			fields = decode(e.Value).(map[string]any)
-		}
-		old, present := fields[mu.Field]
-		switch mu.Code {
-		case space.MutSet:
-			fields[mu.Field] = decode(mu.Arg)
-		case space.MutUnset:
-			delete(fields, mu.Field)
-		case space.MutAdd:
-			n, isInt := old.(int64)
-			if present && !isInt {
-				return space.Result{Code: space.CodeWrongKind}
-			}
-			fields[mu.Field] = n + decode(mu.Arg).(int64)
-		}
-		if _, now := fields[mu.Field]; now != present {
-			r.Count++
-		}
-		e.Value = encode(fields)
-	}
+	r := space.Result{Version: unnumbered, Count: count}
+	e.Value = value
 	if m.txns.guarded(o.Space, e) {
 		return space.Result{Code: space.CodeLocked}
 	}
@@ -421,7 +391,7 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && (m.txns.holds(o.Space, k) || !s.eligible(e)) {
+		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && !s.eligible(e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)

@@ -44,7 +44,10 @@ type Partition struct {
 	// busy is odd while Apply works, so that View can tell.
 	busy atomic.Uint64
 	seed maphash.Seed // of key tables and indexes; never leaves the process
-	prep prepared     // scratch of Apply
+	// unbuilt names the spaces with an index that is still being built.
+	unbuilt    []ID
+	predicates predicates // scratch: decoded before
+	prep       prepared   // scratch of Apply
 }
 
 // Position is a place in one history.
@@ -93,6 +96,7 @@ type Status struct {
 	Outcomes   int   // outcomes of transactions kept
 	Sinks      []Sink
 	Watermarks []Watermark
+	Building   []IndexProgress // indexes that are still being built
 }
 
 // Status returns the summary. Only the goroutine that applies may call it.
@@ -109,6 +113,9 @@ func (p *Partition) Status() Status {
 	for _, sp := range *p.spaces.Load() {
 		s.Entries += sp.table.Len()
 		s.Bytes += int64(sp.table.Bytes().Total())
+	}
+	for _, id := range p.unbuilt {
+		s.Building = p.space(id).progress(s.Building)
 	}
 	for _, k := range p.sinks {
 		s.Sinks = append(s.Sinks, k.Sink)
@@ -197,22 +204,22 @@ func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
 	return OK
 }
 
-// Match appends to dst the first entries of a space that match a template, in
-// their order, from the given order number on. It stops when dst has limit
+// Match appends to dst the first entries of a space that match a template and a
+// predicate, both as in Op, in their order, from the given order number on. It stops when dst has limit
 // entries, or room bytes of keys and values are appended, the last entry going
 // beyond; then more is true and the search goes on behind the last entry. room
 // and what dst lacks to limit are positive. allowScan lifts the limit on entries
 // examined. Only the goroutine that applies may call it.
-func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
+func (p *Partition) Match(dst []Entry, id ID, template, predicate []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
 	sp := (*p.spaces.Load())[id]
 	if sp == nil {
 		return dst, false, CodeNoSpace
 	}
-	t, code := parseTemplate(template)
+	f, code := p.filter(template, predicate)
 	if code != OK {
 		return dst, false, code
 	}
-	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
+	code = sp.match(&f, from, allowScan, func(r arena.Record) bool {
 		if !p.gone(sp, r) {
 			dst = append(dst, entryOf(r))
 			room -= len(r.Key()) + len(r.Value())
@@ -252,6 +259,7 @@ func (p *Partition) setSpace(id ID, sp *entries) {
 		m[id] = sp
 	}
 	p.spaces.Store(&m)
+	p.noteUnbuilt()
 }
 
 func entryOf(r arena.Record) Entry {

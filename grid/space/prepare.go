@@ -19,6 +19,7 @@ type prepared struct {
 	values  []byte // backing of values that mutations computed
 	// returned counts the bytes of the entries in results.
 	returned int
+	mutated  int // bytes written by mutations
 	reply    []byte
 	// preparing is set while the operations behind an OpPrepare are prepared;
 	// txn tags the changes of the transaction that is being finished.
@@ -180,7 +181,7 @@ func (o *Op) returns() bool {
 	switch o.Code {
 	case OpRead, OpTakeMatch, OpReadMatch, OpRespond, OpClaim, OpClaimMatch:
 		return true
-	case OpWrite, OpTake, OpChange:
+	case OpWrite, OpTake, OpChange, OpChangeMatch:
 		return o.Flags&FlagReturn != 0
 	}
 	return false
@@ -192,19 +193,31 @@ func (o *Op) returns() bool {
 func (pr *prepared) settle() {
 	for i := range pr.results {
 		r := &pr.results[i]
-		var made Entry // zero if the command removed it again
-		if n := pr.made[i]; n >= 0 && pr.effects[n].exists {
-			made = pr.effects[n].entry
-		}
+		n := pr.made[i]
+		made := pr.left(n)
 		if r.Version == unnumbered {
 			r.Version = made.Version
 		}
 		for j := range r.Entries {
-			if e := &r.Entries[j]; e.Version == unnumbered {
-				e.Version, e.Order = made.Version, max(made.Order, e.Order)
+			e := &r.Entries[j]
+			if e.Version != unnumbered {
+				continue
 			}
+			if n >= 0 && len(r.Entries) > 1 { // several entries of one space
+				made = pr.left(pr.index(pr.effects[n].space, e.Key))
+			}
+			e.Version, e.Order = made.Version, max(made.Order, e.Order)
 		}
 	}
+}
+
+// left returns the entry as the effect at n leaves it: zero if there is no such
+// effect, or if the command removed the entry again.
+func (pr *prepared) left(n int) Entry {
+	if n < 0 || !pr.effects[n].exists {
+		return Entry{}
+	}
+	return pr.effects[n].entry
 }
 
 // discard forgets what an aborted command of n operations prepared: its results
@@ -228,6 +241,7 @@ func (pr *prepared) reset() {
 	pr.granted, pr.edits = pr.granted[:0], pr.edits[:0]
 	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
+	pr.mutated = 0
 	// Values of the last command may be referred to by nobody now: entries and
 	// changes were copied on install, replies when they were encoded.
 	pr.values = pr.values[:0]

@@ -84,12 +84,14 @@ func (b *restorer) section(kind byte, content []byte) error {
 	case sectionHeader:
 		return b.header(&d)
 	case sectionSpace:
-		def, next := d.definition(), d.uvarint()
-		if !d.done() || def.Validate() != nil || b.p.space(def.ID) != nil {
+		def := d.definition()
+		if d.failed || def.Validate() != nil || b.p.space(def.ID) != nil {
 			return &CorruptError{What: "export: space"}
 		}
 		b.sp = newEntries(def, b.p.seed)
-		b.sp.nextOrder = next
+		if b.sp.readPlaces(&d); !d.done() {
+			return &CorruptError{What: "export: space"}
+		}
 		b.p.setSpace(def.ID, b.sp)
 	case sectionEntries:
 		for len(d.b) > 0 {

@@ -14,6 +14,7 @@ func (p *Partition) applySystem(c *Command) Reply {
 			code = p.applyEpoch(o)
 		case OpTick:
 			p.sessions.expire(p.clock)
+			p.build(tickSteps * buildStep)
 			code = OK
 		case OpTrim:
 			code = p.applyTrim(o)
@@ -87,6 +88,7 @@ func (p *Partition) applyDefine(o *Op) Code {
 		return OK
 	default:
 		p.setSpace(def.ID, sp.redefine(def))
+		p.build(buildStep) // a small space has its index at once
 	}
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Defined, Space: def.ID, Value: o.Value, At: p.clock})

@@ -108,11 +108,12 @@ type preparedKey struct {
 	value    []byte
 }
 
-// guard is a template that nothing may come to match before the outcome.
+// guard is a filter that nothing may come to match before the outcome.
 type guard struct {
 	space  ID
 	tmpl   []byte
-	parsed template
+	pred   []byte
+	parsed filter
 }
 
 type lockKey struct {
@@ -255,19 +256,21 @@ func (p *Partition) kept(c *Command) *preparedTxn {
 	}
 	for i := range c.Ops {
 		if o := &c.Ops[i]; o.Code == OpCheckMatch {
-			g := guard{space: o.Space, tmpl: append([]byte(nil), o.Template...)}
+			g := guard{space: o.Space, tmpl: append([]byte(nil), o.Template...), pred: append([]byte(nil), o.Predicate...)}
 			g.parse()
 			t.guards = append(t.guards, g)
-			t.bytes += len(g.tmpl)
+			t.bytes += g.bytes()
 		}
 	}
 	return t
 }
 
-// parse prepares the template for matching; it has been parsed before.
+func (g *guard) bytes() int { return len(g.tmpl) + len(g.pred) }
+
+// parse prepares the filter for matching; it has been parsed before.
 func (g *guard) parse() bool {
 	var code Code
-	g.parsed, code = parseTemplate(g.tmpl)
+	g.parsed, code = newFilter(g.tmpl, g.pred)
 	return code == OK
 }
 

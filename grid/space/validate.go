@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -34,7 +35,7 @@ func (o *Op) validate() *Error {
 	if o.Code == OpCancel {
 		return nil // see validateWait
 	}
-	if (o.Code < OpWrite || o.Code > OpExtend) && o.Code != OpCheckMatch && !o.isStep() {
+	if o.Code < OpWrite || o.Code > OpFinish {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
 	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch && o.Code != OpClaim
@@ -64,24 +65,30 @@ func (o *Op) validate() *Error {
 			return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a template has at most %d fields", maxTemplateFields)}
 		}
 	}
+	if err := o.validateCondition(); err != nil {
+		return err
+	}
 	for j := range o.Mutations {
 		if err := o.Mutations[j].validate(); err != nil {
 			return err
 		}
 	}
-	if o.Code == OpChange && len(o.Mutations) == 0 {
+	if (o.Code == OpChange || o.Code == OpChangeMatch) && len(o.Mutations) == 0 {
 		return &Error{Code: CodeInvalid, Detail: "a change without mutations"}
 	}
 	return nil
 }
 
-func (m *Mutation) validate() *Error {
-	if m.Code < MutSet || m.Code > MutSetRange || len(m.Field) > MaxKeyBytes {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown mutation %d, or a field name over %d bytes", m.Code, MaxKeyBytes)}
+// validateCondition checks the predicate, and that the operation has an entry
+// for its filter to hold of.
+func (o *Op) validateCondition() *Error {
+	if len(o.Predicate) > 0 {
+		if _, err := predicate.Decode(o.Predicate); err != nil {
+			return &Error{Code: CodeInvalid, Detail: err.Error(), Hint: "send what predicate.Predicate.Append returns"}
+		}
 	}
-	value := m.Code == MutAdd || m.Code == MutAddFloat || m.Field != "" && (m.Code == MutSet || m.Code == MutDefault)
-	if value && !msgp.IsCanonical(m.Arg) {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("mutation of %q: the argument is not canonical msgpack", m.Field)}
+	if o.Code == OpWrite && o.Mode == ModeInsert && o.conditional() {
+		return &Error{Code: CodeInvalid, Detail: "an insert with a condition", Hint: "it finds no entry to hold it of: drop the condition, or write in another mode"}
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
-	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // Bounds of the waiting commands of one partition. At a bound a command that
@@ -156,10 +155,8 @@ func (p *Partition) mustWait(c *Command) Code {
 	if len(w.byPlace) >= maxWaiters || w.bytes+o.waitBytes() > maxWaiterBytes || p.sessions.waiting(c.Session) >= maxSessionWaiters {
 		return CodeFull
 	}
-	if len(o.Predicate) > 0 {
-		if _, err := predicate.Decode(o.Predicate); err != nil {
-			return CodeInvalid
-		}
+	if _, code := p.filter(o.Template, o.Predicate); code != OK {
+		return code
 	}
 	if in := w.of(o.Space); in != nil && !in.room(w.seed, o) {
 		return CodeFull

@@ -40,9 +40,8 @@ type line struct {
 	key       []byte
 	template  []byte
 	predicate []byte
-	parsed    template
-	condition *predicate.Predicate // nil: none; of a line in a table
-	hash      uint64               // of the template's values; without a key
+	filter    filter // of both; of a line outside of any table without the predicate
+	hash      uint64 // of the template's values; without a key
 
 	head, tail *waiter
 }
@@ -54,10 +53,7 @@ func (l *line) fits(e *Entry) bool {
 	if l.keyed && !bytes.Equal(l.key, e.Key) {
 		return false
 	}
-	if !l.parsed.matches(e.Kind, e.Value) {
-		return false
-	}
-	return l.condition == nil || e.Kind == KindFields && l.condition.Match(e.Value)
+	return l.filter.matches(e.Kind, e.Value)
 }
 
 // is reports whether two lines are for the same thing.
@@ -67,17 +63,16 @@ func (l *line) is(x *line) bool {
 
 // newLine returns the line that an operation belongs into, outside of any table.
 func newLine(seed maphash.Seed, o *Op) *line {
-	l := &line{keyed: o.keyed(), predicate: bytes.Clone(o.Predicate)}
+	l := &line{keyed: o.keyed(), template: bytes.Clone(o.Template), predicate: bytes.Clone(o.Predicate)}
+	l.filter, _ = newFilter(l.template, nil) // it was asked before
 	if l.keyed {
 		l.key = bytes.Clone(o.Key)
 		return l
 	}
-	l.template = bytes.Clone(o.Template)
-	l.parsed, _ = parseTemplate(l.template) // it was searched with before
 	var h maphash.Hash
 	h.SetSeed(seed)
-	for i := range l.parsed.fields {
-		hashValue(&h, l.parsed.fields[i].value)
+	for i := range l.filter.fields {
+		hashValue(&h, l.filter.fields[i].value)
 	}
 	l.hash = h.Sum64()
 	return l
@@ -102,7 +97,7 @@ func (s *shape) hashOf(seed maphash.Seed, e *Entry) (uint64, bool) {
 
 func (in *lines) shapeOf(l *line) *shape {
 	for _, s := range in.shapes {
-		if slices.EqualFunc(s.fields, l.parsed.fields, func(name string, f templateField) bool { return name == string(f.name) }) {
+		if slices.EqualFunc(s.fields, l.filter.fields, func(name string, f templateField) bool { return name == string(f.name) }) {
 			return s
 		}
 	}
@@ -165,7 +160,7 @@ func (in *lines) join(seed maphash.Seed, x *waiter) {
 func (in *lines) insert(l *line) {
 	if len(l.predicate) > 0 {
 		in.filtered++
-		l.condition, _ = predicate.Decode(l.predicate) // mustWait has seen that it can be
+		l.filter.predicate, _ = predicate.Decode(l.predicate) // mustWait has seen that it can be
 	}
 	if l.keyed {
 		in.keys[string(l.key)] = append(in.keys[string(l.key)], l)
@@ -174,8 +169,8 @@ func (in *lines) insert(l *line) {
 	s := in.shapeOf(l)
 	if s == nil {
 		s = &shape{byHash: map[uint64][]*line{}}
-		for i := range l.parsed.fields {
-			s.fields = append(s.fields, string(l.parsed.fields[i].name))
+		for i := range l.filter.fields {
+			s.fields = append(s.fields, string(l.filter.fields[i].name))
 		}
 		in.shapes = append(in.shapes, s)
 	}

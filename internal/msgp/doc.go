@@ -44,7 +44,8 @@
 // [Check] and [Skip] validate. [KindOf] and the Read functions take a value
 // apart, the Append functions put one together. [Canonical] normalises.
 // [Field], [EachField], [SetField] and their kin work on canonical maps
-// without decoding them. [AppendJSON] and [FromJSON] lead to JSON and back
+// without decoding them, and [Locate] leads to a [Place] deep inside of one,
+// to be changed there. [AppendJSON] and [FromJSON] lead to JSON and back
 // without loss, [AppendValue] and [Decode] to Go values.
 //
 // # Promises

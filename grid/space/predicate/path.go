@@ -60,6 +60,17 @@ func parsePath(name string) (*path, *Error) {
 	return newPath(steps)
 }
 
+// SplitPath returns the steps of a path as Paths gives it and as the text of a
+// predicate names it: names between dots, those in double quotes taken as they
+// are, with "" for a quote. The error is an [*Error].
+func SplitPath(name string) ([]string, error) {
+	p, err := parsePath(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.steps, nil
+}
+
 // locate returns the encoded value at the path, nil if it is absent or null.
 func (p *path) locate(fields []byte) []byte {
 	ok := true
