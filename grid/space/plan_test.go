@@ -25,6 +25,9 @@ var allIndexes = []Index{
 // drawField draws a value of few, some of which are equal without having the
 // same bytes, or begin alike.
 func drawField(t *rapid.T) any {
+	if rapid.Bool().Draw(t, "frequent") {
+		return rapid.SampledFrom([]any{int64(1), int64(3), "a"}).Draw(t, "value")
+	}
 	return rapid.SampledFrom([]any{
 		nil, true, int64(0), int64(1), 1.0, int64(2), 2.5, int64(3), int64(-1),
 		"a", "a\x00", "abcdefghijklm", "abcdefghijkln", []byte("a"), []any{int64(1)}, []any{1.0},
