@@ -147,8 +147,7 @@ func membership(left term, list [][]byte) (cond, *Error) {
 		if err := refuseNull(left.value); err != nil {
 			return cond{}, err
 		}
-		_, found := slices.BinarySearchFunc(list, left.value, msgp.Compare)
-		return truth(found), nil
+		return truth(listed(list, left.value)), nil
 	}
 	return cond{op: opIn, left: left, list: slices.Clip(list)}, nil
 }
@@ -200,7 +199,7 @@ func calculation(op termOp, kids ...term) (term, *Error) {
 	if !constant {
 		return t, nil
 	}
-	n := t.number(nil)
+	n := t.number(&entry{})
 	if n.form == unknownNumber {
 		return term{}, refuse("write the value that is meant", "a constant is out of range, or divided by zero")
 	}

@@ -2,7 +2,6 @@ package predicate
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
@@ -10,20 +9,38 @@ import (
 // numberRoom holds the encoding of a computed number.
 type numberRoom [9]byte
 
-// holds reports whether the condition is true of the fields: false stands for
+// entry is what one evaluation looks at. It remembers the field that it found
+// last, which is the next one too where a range or several bounds are asked
+// for. Finding a field is most of the work; remembering more than one costs
+// more than it saves.
+type entry struct {
+	fields []byte
+	path   *path  // found last, nil at first
+	value  []byte // at path, nil if it is absent or null
+}
+
+// locate returns the encoded value at the path, nil if it is absent or null.
+func (e *entry) locate(p *path) []byte {
+	if e.path == nil || e.path.name != p.name {
+		e.path, e.value = p, p.locate(e.fields)
+	}
+	return e.value
+}
+
+// holds reports whether the condition is true of the entry: false stands for
 // false and for unknown.
-func (c *cond) holds(fields []byte) bool {
+func (c *cond) holds(e *entry) bool {
 	switch c.op {
 	case opAnd:
 		for i := range c.kids {
-			if !c.kids[i].holds(fields) {
+			if !c.kids[i].holds(e) {
 				return false
 			}
 		}
 		return true
 	case opOr:
 		for i := range c.kids {
-			if c.kids[i].holds(fields) {
+			if c.kids[i].holds(e) {
 				return true
 			}
 		}
@@ -35,10 +52,10 @@ func (c *cond) holds(fields []byte) bool {
 	}
 	// Most leaves compare a field with a constant; they need no room.
 	if c.left.op == termField && c.right.op == termConstant {
-		return c.leaf(c.left.path.locate(fields), c.right.value)
+		return c.leaf(e.locate(c.left.path), c.right.value)
 	}
 	var leftRoom, rightRoom numberRoom
-	return c.leaf(c.left.eval(fields, leftRoom[:0]), c.right.eval(fields, rightRoom[:0]))
+	return c.leaf(c.left.eval(e, leftRoom[:0]), c.right.eval(e, rightRoom[:0]))
 }
 
 // leaf decides a leaf for the values of its terms; nil is null.
@@ -55,8 +72,7 @@ func (c *cond) leaf(a, b []byte) bool {
 	case opNotNull:
 		return true
 	case opIn, opNotIn:
-		_, found := slices.BinarySearchFunc(c.list, a, msgp.Compare)
-		return found == (c.op == opIn)
+		return listed(c.list, a) == (c.op == opIn)
 	case opPrefix, opNotPrefix:
 		begins, known := hasPrefix(a, b)
 		return known && begins == (c.op == opPrefix)
@@ -65,6 +81,24 @@ func (c *cond) leaf(a, b []byte) bool {
 		return known && contains == (c.op == opContains)
 	}
 	panic("predicate: unknown condition") // the constructors make no other
+}
+
+// listed searches a list in the order of msgp.Compare. The search is written
+// out: through a function value, v would escape to the heap.
+func listed(list [][]byte, v []byte) bool {
+	low, high := 0, len(list)
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		switch c := msgp.Compare(list[middle], v); {
+		case c == 0:
+			return true
+		case c < 0:
+			low = middle + 1
+		default:
+			high = middle
+		}
+	}
+	return false
 }
 
 // compares decides a comparison between two values, neither of them null.
@@ -155,17 +189,17 @@ func hasElement(list, v []byte) (contains, known bool) {
 }
 
 // eval returns the term's encoded value, nil if it is null or unknown: a part
-// of fields, the constant itself, or a number that it appends to room.
-func (t *term) eval(fields, room []byte) []byte {
+// of the entry, the constant itself, or a number that it appends to room.
+func (t *term) eval(e *entry, room []byte) []byte {
 	switch t.op {
 	case termNone:
 		return nil
 	case termField:
-		return t.path.locate(fields)
+		return e.locate(t.path)
 	case termConstant:
 		return t.value
 	}
-	n := t.number(fields)
+	n := t.number(e)
 	if n.form == unknownNumber {
 		return nil
 	}
@@ -173,19 +207,19 @@ func (t *term) eval(fields, room []byte) []byte {
 }
 
 // number computes the term's value.
-func (t *term) number(fields []byte) number {
+func (t *term) number(e *entry) number {
 	switch t.op {
 	case termField:
-		return numberOf(t.path.locate(fields))
+		return numberOf(e.locate(t.path))
 	case termConstant:
 		return numberOf(t.value)
 	case termNeg:
-		return negateNumber(t.kids[0].number(fields))
+		return negateNumber(t.kids[0].number(e))
 	}
 	// The right side is not needed if the left is unknown.
-	left := t.kids[0].number(fields)
+	left := t.kids[0].number(e)
 	if left.form == unknownNumber {
 		return left
 	}
-	return compute(t.op, left, t.kids[1].number(fields))
+	return compute(t.op, left, t.kids[1].number(e))
 }

@@ -82,8 +82,6 @@ const (
 	termNeg      termOp = 39
 )
 
-func (op termOp) arithmetic() bool { return op >= termAdd && op <= termNeg }
-
 // term is a value: of a field, a constant, or computed. It is immutable.
 type term struct {
 	op    termOp

@@ -212,7 +212,7 @@ func (p *parser) comparison() (expr, *Error) {
 		return expr{}, placed(err, at)
 	}
 	if p.question() != nil {
-		return expr{}, placed(refuse("join conditions with `and`", "a second question about one value"), p.tok.at)
+		return expr{}, placed(refuse("join conditions with `and`; for a range write `x between a and b`", "a second question about one value"), p.tok.at)
 	}
 	return expr{at: left.at, cond: c}, nil
 }

@@ -8,6 +8,10 @@ import (
 	"pgregory.net/rapid"
 )
 
+// entriesEach is how many entries each predicate is asked of: most entries say
+// nothing new about it.
+const entriesEach = 25
+
 // A predicate matches exactly the entries of which the oracle says true, and
 // its negation exactly those of which it says false.
 func TestMatchAgreesWithTheOracle(t *testing.T) {
@@ -18,7 +22,7 @@ func TestMatchAgreesWithTheOracle(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Not(%v): %v", p, err)
 		}
-		for range 8 {
+		for range entriesEach {
 			b := encodedEntry(t, anyEntry().Draw(t, "entry"))
 			want := c.decide(decodedEntry(t, b))
 			if got := p.Match(b); got != (want == yes) {
@@ -41,8 +45,8 @@ func TestRoundTrips(t *testing.T) {
 
 func checkRoundTrips(t interface{ Fatalf(string, ...any) }, p *Predicate) {
 	encoding := p.Append(nil)
-	if len(encoding) != p.size || len(encoding) > MaxEncoded {
-		t.Fatalf("%v: encoding of %d bytes, announced %d", p, len(encoding), p.size)
+	if len(encoding) > MaxEncoded {
+		t.Fatalf("%v: encoding of %d bytes", p, len(encoding))
 	}
 	decoded, err := Decode(encoding)
 	if err != nil {
@@ -72,7 +76,7 @@ func checkRoundTrips(t interface{ Fatalf(string, ...any) }, p *Predicate) {
 func TestMatchesLieWithinBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := written(t, anyCondition(3).Draw(t, "condition"))
-		for range 8 {
+		for range entriesEach {
 			b := encodedEntry(t, anyEntry().Draw(t, "entry"))
 			if !p.Match(b) {
 				continue

@@ -2,7 +2,6 @@ package predicate
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
@@ -20,10 +19,7 @@ const version = 1
 // Predicates whose normal forms are the same have the same bytes: so have
 // `a = 1 and (b > 2 and c is null)` and `1.0 = a and not b <= 4 / 2 and c is
 // null`. The order of conditions is kept.
-func (p *Predicate) Append(dst []byte) []byte {
-	dst = slices.Grow(dst, p.size)
-	return p.root.append(append(dst, version))
-}
+func (p *Predicate) Append(dst []byte) []byte { return append(dst, p.encoding...) }
 
 func (c *cond) append(dst []byte) []byte {
 	dst = append(dst, byte(c.op))
@@ -90,7 +86,7 @@ func Decode(b []byte) (*Predicate, error) {
 	if err != nil {
 		return nil, placed(err, 0)
 	}
-	if !bytes.Equal(p.Append(nil), b) {
+	if !bytes.Equal(p.encoding, b) {
 		return nil, placed(refuse("encode it with Append", "the encoding is not in normal form"), 0)
 	}
 	return p, nil
