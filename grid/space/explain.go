@@ -73,7 +73,8 @@ func (p *Partition) Explain(id ID, template, pred []byte, limit int, allowScan b
 		}
 		usable++
 	}
-	s := search{sp: sp, f: &f, fn: func(r arena.Record) bool { limit--; return limit > 0 }}
+	s := search{sp: sp, f: &f}
+	enough := func(arena.Record) bool { limit--; return limit > 0 }
 	if routed {
 		way.Index, way.Conditions = best.index.Name, conditions(best.index, &f)
 		way.Why = "the only index that can serve it"
@@ -82,14 +83,14 @@ func (p *Partition) Explain(id ID, template, pred []byte, limit int, allowScan b
 		}
 		way.Estimated = best.count()
 		way.AtLeast = way.Estimated >= maxEstimate
-		s.follow(&best)
+		s.follow(&best, enough)
 	} else {
 		way.Why = sp.whyScan(&f)
 		way.Estimated = sp.table.Len()
 		if !allowScan && !f.all() && sp.def.ScanLimit >= 0 {
 			way.ScanLimit = sp.def.scanLimit()
 		}
-		if s.scan(allowScan) != OK {
+		if s.scan(allowScan, enough) != OK {
 			way.Refused = 1
 		}
 	}
