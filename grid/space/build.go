@@ -75,7 +75,7 @@ func (p *Partition) build(limit int) {
 // extend builds an index further by at most limit entries and returns what is
 // left of the limit.
 func (sp *entries) extend(x *fieldIndex, limit int) int {
-	for r := range sp.table.Ascend(x.next) {
+	for r := range sp.visible(x.next) {
 		if r.Order() >= x.end {
 			break
 		}

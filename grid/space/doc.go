@@ -30,6 +30,12 @@
 // Together: the operations of a command are validated first and installed
 // afterwards; nobody who reads under [Partition.View] sees half of them.
 //
+// Found by order: what matches a template and a predicate is found in the order in
+// which the entries were first written, whichever index serves the search, and is
+// refused rather than looked for among all entries of a large space. An index that
+// is added later is built in small steps by the commands that follow, and used
+// when it is done. [Partition.Explain] tells which index serves what.
+//
 // Leases end by being applied: an entry is gone once a command stamped at or
 // past its deadline has been applied, and not before.
 //

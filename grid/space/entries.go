@@ -52,7 +52,7 @@ func (sp *entries) put(e *Entry, old arena.Record, existed bool) {
 	}, e.Value)
 	sp.nextOrder = max(sp.nextOrder, e.Order+1)
 	if !shown && !e.Claimed {
-		sp.introduce(e)
+		sp.index(e)
 	}
 	if hid != e.Claimed {
 		if e.Claimed {

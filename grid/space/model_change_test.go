@@ -280,7 +280,7 @@ func modelText(sum any) string {
 
 // changeMatch changes the first entries that match, or none of them.
 func (m *model) changeMatch(s *modelSpace, o *space.Op, touched *[]modelKey) space.Result {
-	found := m.match(s, &space.Op{Code: space.OpChangeMatch, Space: o.Space, Template: o.Template, Limit: o.Limit}, nil)
+	found := m.match(s, &space.Op{Code: space.OpChangeMatch, Space: o.Space, Template: o.Template, Predicate: o.Predicate, Limit: o.Limit}, nil)
 	if found.Code != space.OK {
 		return found
 	}

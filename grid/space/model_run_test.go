@@ -198,7 +198,7 @@ func showEntry(e space.Entry) string {
 
 // drawCommand draws a command, now and then a repeat of an earlier one.
 func drawCommand(t *rapid.T, r *run) space.Command {
-	switch rapid.IntRange(0, 17).Draw(t, "sort") {
+	switch rapid.IntRange(0, 19).Draw(t, "sort") {
 	case 0:
 		return space.TickCommand()
 	case 1:
@@ -207,15 +207,17 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 			c.Attempt = uint8(rapid.IntRange(0, 1).Draw(t, "attempt"))
 			return c
 		}
+	case 3:
+		return drawDefinition(t, r)
 	case 2:
 		if rapid.IntRange(0, 3).Draw(t, "epoch") == 0 {
 			return space.EpochCommand(0)
 		}
 		// A search stands alone: in company its order is another matter.
 		return r.identify(space.Command{Ops: []space.Op{drawSearch(t)}})
-	case 3, 4, 5:
+	case 4, 5, 6:
 		return drawWait(t, r)
-	case 6, 7, 8, 9:
+	case 7, 8, 9, 10:
 		return drawTxn(t, r)
 	}
 	c := space.Command{Independent: rapid.Bool().Draw(t, "independent")}
@@ -250,13 +252,14 @@ func drawSearch(t *rapid.T) space.Op {
 		Space: space.ID(rapid.IntRange(1, 5).Draw(t, "space")),
 		Limit: rapid.IntRange(0, 5).Draw(t, "limit"),
 	}
-	if o.Code != space.OpClear && rapid.Bool().Draw(t, "template") {
+	if rapid.Bool().Draw(t, "template") {
 		o.Template = encode(drawFields(t))
 	}
 	if o.Code == space.OpChangeMatch {
 		o.Flags = rapid.SampledFrom([]space.OpFlags{0, space.FlagReturn}).Draw(t, "return")
 		o.Mutations = drawMutations(t, rapid.SampledFrom([]space.Kind{space.KindBytes, space.KindFields}).Draw(t, "kind"))
 	}
+	o.Predicate = drawPredicate(t)
 	return o
 }
 
@@ -293,6 +296,9 @@ func drawOp(t *rapid.T, r *run) space.Op {
 	}
 	if rapid.IntRange(0, 2).Draw(t, "on claims") == 0 {
 		return drawClaims(t, r, o)
+	}
+	if o.Code != space.OpCheck && o.Code != space.OpRespond && rapid.IntRange(0, 3).Draw(t, "condition") == 0 {
+		o.Predicate = drawPredicate(t)
 	}
 	switch o.Code {
 	case space.OpWrite, space.OpRespond:

@@ -116,6 +116,9 @@ func (m *model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code >= space.OpDecide && c.Ops[0].Code <= space.OpFinish {
 		return m.step(c)
 	}
+	if c.Ops[0].Code == space.OpDefine {
+		return m.define(&c.Ops[0])
+	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
 	var touched []modelKey
@@ -127,7 +130,7 @@ func (m *model) run(c *space.Command) space.Reply {
 		} else if r, done := m.inTxn(c, i); done {
 			results[i] = r
 		} else {
-			results[i] = m.op(&c.Ops[i], &touched)
+			results[i] = conditioned(&c.Ops[i], keep, m.op(&c.Ops[i], &touched))
 		}
 		if results[i].Code == space.OK {
 			continue
@@ -243,7 +246,9 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	case space.OpChangeMatch:
 		return m.changeMatch(s, o, touched)
 	case space.OpClear:
-		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool { return m.txns.holds(o.Space, k) })
+		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool {
+			return m.txns.holds(o.Space, k) || !space.MatchesBoth(o.Template, o.Predicate, s.entries[k].Kind, s.entries[k].Value)
+		})
 		keys = keys[:min(len(keys), max(o.Limit, 1))]
 		for _, k := range keys {
 			*touched = append(*touched, modelKey{o.Space, k})
@@ -391,7 +396,10 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && !s.eligible(e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
+		if !fits(tmpl, e) || !space.MatchesBoth(nil, o.Predicate, e.Kind, e.Value) {
+			continue
+		}
+		if o.Code == space.OpTakeMatch && !s.eligible(e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)
