@@ -59,7 +59,7 @@ func (m *model) expire() {
 	m.endClaims()
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock && !e.Claimed {
+			if m.past(e) && !e.Claimed {
 				delete(s.entries, k)
 				m.seq++
 			}
