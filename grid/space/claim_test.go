@@ -365,6 +365,21 @@ func TestNoPlaceForDeadLetters(t *testing.T) {
 	}
 }
 
+// TestLapsedDeadLetterMakesRoom: an entry in the dead-letter space whose lease ends
+// no later than the last attempt is gone before its place is looked at.
+func TestLapsedDeadLetterMakesRoom(t *testing.T) {
+	p := jobs(t)
+	apply(t, p, 1, command(put("k", "v"), space.Op{Code: space.OpWrite, Space: 2, Key: []byte("k"), Value: []byte("dead before"), Lease: 10}))
+	only(t, p, 1, holding(space.OpNack, claimed(t, p, 1, 1, "k", 0)))
+	claimed(t, p, 1, 1, "k", 10)
+	before := p.Status().Seq
+	apply(t, p, 11, space.TickCommand())
+	cs := since(t, p, before)
+	if d, _ := p.Get(2, []byte("k")); string(d.Value) != "v" || len(cs) != 3 || cs[0].Cause != space.Expired || cs[1].Cause != space.Exhausted {
+		t.Errorf("in the dead-letter space %q after %+v", d.Value, cs)
+	}
+}
+
 // TestDigestCoversClaims: two replicas that disagree about the end of a claim, or
 // about what an entry becomes after a delay, have different digests, though nobody
 // can see the difference yet.

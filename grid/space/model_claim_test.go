@@ -183,7 +183,7 @@ func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]
 		e.Value = c.value
 	}
 	e.Claimed = false
-	if e.Deadline != space.Never && e.Deadline <= m.clock {
+	if m.past(e) {
 		delete(s.entries, c.key)
 		return
 	}
@@ -200,6 +200,23 @@ func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]
 		}
 	}
 	s.entries[c.key] = e
+}
+
+// past reports whether the lease of an entry has ended.
+func (m *model) past(e space.Entry) bool { return e.Deadline != space.Never && e.Deadline <= m.clock }
+
+// expireDeadLetter ends the lease of the entry whose place the end of a claim asks
+// for, if it is due: claims end before leases do.
+func (m *model) expireDeadLetter(s *modelSpace, c *modelClaim) {
+	e, d := s.entries[c.key], m.spaces[s.def.DeadLetter]
+	exhausted := c.counted && s.def.MaxAttempts > 0 && e.Attempts+1 >= s.def.MaxAttempts
+	if !exhausted || m.past(e) || d == nil || d.def.Shape != s.def.Shape {
+		return
+	}
+	if x, ok := d.entries[c.key]; ok && !x.Claimed && m.past(x) {
+		delete(d.entries, c.key)
+		m.seq++
+	}
 }
 
 // endClaims ends what is due, each claim like a command of its own.
@@ -225,6 +242,7 @@ func (m *model) endClaims() {
 			continue
 		}
 		due.counted = due.counted || !due.delayed
+		m.expireDeadLetter(m.spaces[id], &due)
 		before := m.spaces
 		m.spaces = m.copySpaces()
 		touched := []modelKey{{id, due.key}}

@@ -60,7 +60,7 @@ func (m *model) expire() {
 	m.endClaims()
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock && !e.Claimed && !m.txns.holds(s.def.ID, k) {
+			if m.past(e) && !e.Claimed && !m.txns.holds(s.def.ID, k) {
 				delete(s.entries, k)
 				m.seq++
 			}
