@@ -30,8 +30,10 @@ type linksState struct {
 }
 
 type memberLink struct {
-	mu   sync.Mutex // held while dialling, so that one caller dials
-	conn *wire.Conn
+	// dialling has one slot, taken by whoever looks at conn: one caller dials, and
+	// the others wait no longer than they want to.
+	dialling chan struct{}
+	conn     *wire.Conn
 }
 
 func newLinks(dial wire.Dialer) links {
@@ -58,13 +60,17 @@ func (l *links) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	}
 	k := l.mu.byAddr[addr]
 	if k == nil {
-		k = &memberLink{}
+		k = &memberLink{dialling: make(chan struct{}, 1)}
 		l.mu.byAddr[addr] = k
 	}
 	l.mu.Unlock()
 
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	select {
+	case k.dialling <- struct{}{}:
+		defer func() { <-k.dialling }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
 	if k.conn != nil && k.conn.Err() == nil {
 		return k.conn, nil
 	}
@@ -95,12 +101,12 @@ func (l *links) close() error {
 	l.mu.byAddr = map[string]*memberLink{}
 	l.mu.Unlock()
 	for _, k := range all {
-		k.mu.Lock()
+		k.dialling <- struct{}{}
 		if k.conn != nil {
 			// The other end sees the end of the stream whatever Close returns.
 			_ = k.conn.Close()
 		}
-		k.mu.Unlock()
+		<-k.dialling
 	}
 	l.mu.watchers.Wait()
 	return nil
