@@ -283,6 +283,116 @@ func TestEveryEntryIsHandedOutOnce(t *testing.T) {
 	})
 }
 
+// Claims that wait lose nothing, whatever becomes of members, links and workers:
+// what a lost answer had hidden is shown again, and every entry is acknowledged
+// exactly once.
+func TestWaitingClaimsLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{Dir: "data"})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		q := g.queue(defaultSpace(t, g.nodes["a"].Router()))
+		dial := g.net.Dialer("client")
+		topology := NewRemoteTopology(dial, []string{"a:1", "b:1", "c:1"})
+		r := NewRouter(RouterConfig{Topology: topology, Dial: dial})
+		defer topology.Close()
+		defer r.Close()
+		if err := r.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		acks := acknowledged{by: map[string]int{}}
+		ctx, stop := context.WithCancel(t.Context())
+		var workers sync.WaitGroup
+		for range 8 {
+			workers.Go(func() {
+				for ctx.Err() == nil {
+					q.work(ctx, r, &acks)
+				}
+			})
+		}
+		for i := range 200 {
+			q.put(t.Context(), r, fmt.Sprint("{q}", i))
+			time.Sleep(20 * time.Millisecond)
+			leader := q.leader()
+			switch i {
+			case 40:
+				g.crash(leader)
+				defer g.start(leader)
+			case 80:
+				g.net.Cut("client", leader)
+				defer g.net.Heal("client", leader)
+				go func() {
+					time.Sleep(15 * time.Second)
+					g.net.Heal("client", leader)
+				}()
+			case 120:
+				g.net.Reset("client", leader)
+			}
+		}
+		g.eventually("everything is acknowledged", func() bool {
+			acks.Lock()
+			defer acks.Unlock()
+			for key, sure := range q.mu.written {
+				if _, ok := acks.by[key]; sure && !ok {
+					return false
+				}
+			}
+			return true
+		})
+		stop()
+		workers.Wait()
+		for key, n := range acks.by {
+			if n > 1 {
+				t.Errorf("%s was acknowledged %d times", key, n)
+			}
+		}
+		t.Logf("%d acknowledged, %d fenced, %d of unknown outcome", len(acks.by), acks.fenced, acks.unknown)
+		q.check(r)
+		if q.waiting() != 0 {
+			t.Errorf("%d still wait", q.waiting())
+		}
+	})
+}
+
+// acknowledged counts what became of claims.
+type acknowledged struct {
+	sync.Mutex
+	by              map[string]int
+	fenced, unknown int
+}
+
+// work claims one entry and acknowledges it, unless the worker dies.
+func (q *queue) work(ctx context.Context, r *Router, acks *acknowledged) {
+	c := &Call{Partition: at(r, "{q}"), Ops: []space.Op{{Code: space.OpClaimMatch, Space: q.id, Lease: 2 * time.Second, Wait: 10 * time.Second}}}
+	patience, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(5000))*time.Millisecond)
+	defer cancel()
+	r.Wait(patience, c)
+	if c.Err != nil || c.Reply.Err() != nil || rand.IntN(20) == 0 {
+		return
+	}
+	e := c.Reply.Results[0].Entries[0]
+	ack := &Call{Partition: c.Partition, Ops: []space.Op{{Code: space.OpAck, Token: e.Token}}}
+	r.Do(context.WithoutCancel(ctx), []*Call{ack})
+	acks.Lock()
+	defer acks.Unlock()
+	switch {
+	case ack.Err != nil:
+		// It happened, or the entry comes back and is done again.
+		acks.unknown++
+		acks.by[string(e.Key)] += 0
+	case errors.Is(ack.Reply.Err(), space.ErrFenced):
+		acks.fenced++
+	case ack.Reply.Err() != nil:
+		q.g.t.Errorf("ack: %v", ack.Reply.Err())
+	default:
+		acks.by[string(e.Key)]++
+		q.mu.Lock()
+		q.mu.taken = append(q.mu.taken, handed{key: string(e.Key), at: time.Now()})
+		q.mu.Unlock()
+	}
+}
+
 // A wait ends when its time is up, when its caller goes, and when its space has
 // nobody left to serve it; it leaves nothing behind.
 func TestWaitsEnd(t *testing.T) {

@@ -43,8 +43,9 @@ type waitPool struct {
 
 type waitPoolState struct {
 	sync.Mutex
-	over [maxWaits / linkWaits]int // calls over each of the links
-	idle map[space.PartitionID][]*session
+	over   [maxWaits / linkWaits]int // calls over each of the links
+	idle   map[space.PartitionID][]*session
+	closed bool
 }
 
 func newWaitPool(dial wire.Dialer) waitPool {
@@ -56,11 +57,20 @@ func newWaitPool(dial wire.Dialer) waitPool {
 }
 
 func (p *waitPool) close() error {
+	p.mu.Lock()
+	p.mu.closed = true
+	p.mu.Unlock()
 	var failed error
 	for i := range p.links {
 		failed = errors.Join(failed, p.links[i].close())
 	}
 	return failed
+}
+
+func (p *waitPool) closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.closed
 }
 
 // take returns a session for one waiting call and the number of the links that
@@ -100,7 +110,8 @@ func (p *waitPool) give(id space.PartitionID, s *session, over int) {
 // When ctx ends the wait is cancelled. What has been granted meanwhile is in the
 // Reply all the same: it is never lost. If nothing has, the Reply says
 // space.CodeCancelled. If that cannot be found out either, Err is
-// ErrIndeterminate. A wait that ends by itself is answered space.CodeNotFound.
+// ErrIndeterminate. A wait that ends by itself is answered space.CodeNotFound. If
+// nobody could be reached to wait at, Err is ErrUnavailable.
 //
 // One command waits at most ten minutes. A longer wait is asked for again as often
 // as needed, and goes to the end of the line each time.
@@ -158,33 +169,49 @@ func (w *wait) round(caller context.Context) (space.Reply, error) {
 	ctx, cancel := context.WithTimeout(caller, w.op.Wait+waitMargin)
 	defer cancel()
 	turn := w.turn(ctx)
+	if caller.Err() != nil {
+		return cancelled(), nil
+	}
 	for {
 		sent := time.Now()
 		reply, err := w.send(ctx, turn)
 		switch {
 		case err == nil && reply.Code != space.CodeWaiting:
 			return reply, nil
+		case w.r.waits.closed():
+			return space.Reply{}, w.fail(errClosed)
 		case err == nil:
 			// It waits. Usually a slice is over and the next one begins at once.
 			if turn = w.turn(ctx); ctx.Err() == nil && (time.Since(sent) >= backoffMax || pause(ctx, backoffMax)) {
 				continue
 			}
 			return w.cancel(ctx)
-		case !repeatable(err) && w.maybe:
-			return space.Reply{}, fmt.Errorf("%w: %w", ErrIndeterminate, err)
-		case !repeatable(err):
+		case !repeatable(err) && !w.maybe:
 			return space.Reply{}, err
+		case !repeatable(err):
+			return space.Reply{}, w.fail(err)
 		}
 		switch {
 		case ctx.Err() == nil && turn.again(err):
 		case w.maybe:
 			return w.cancel(ctx)
 		case caller.Err() == nil:
-			return space.Reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return space.Reply{}, w.fail(err)
 		default:
 			return cancelled(), nil
 		}
 	}
+}
+
+// errClosed ends waits that outlast their router.
+var errClosed = errors.New("cluster: this client is closed")
+
+// fail makes a reason why nobody answers an error that says what it proves.
+func (w *wait) fail(reason error) error {
+	if w.maybe {
+		return fmt.Errorf("%w: %w", ErrIndeterminate, reason)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(reason))
 }
 
 // cancelled is the reply to a call that was given up before it was sent.
@@ -268,7 +295,7 @@ func (w *wait) cancel(ctx context.Context) (space.Reply, error) {
 	defer cancel()
 	id, ok := w.s.after(w.id)
 	if !ok {
-		return space.Reply{}, fmt.Errorf("%w: %w", ErrIndeterminate, cause)
+		return space.Reply{}, w.fail(cause)
 	}
 	defer w.s.settle(id)
 	command := w.command(id, space.Op{Code: space.OpCancel, Target: w.id.sequence})
@@ -281,11 +308,11 @@ func (w *wait) cancel(ctx context.Context) (space.Reply, error) {
 		}
 		switch {
 		case err == nil && errors.Is(reply.Err(), space.ErrForgotten):
-			return space.Reply{}, fmt.Errorf("%w: %w", ErrIndeterminate, cause)
+			return space.Reply{}, w.fail(cause)
 		case err == nil:
 			return reply, nil
-		case !repeatable(err), !turn.again(err):
-			return space.Reply{}, fmt.Errorf("%w: %w: %w", ErrIndeterminate, cause, err)
+		case !repeatable(err), w.r.waits.closed(), !turn.again(err):
+			return space.Reply{}, w.fail(errors.Join(cause, err))
 		}
 	}
 }
