@@ -162,8 +162,11 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
+	}
+	if !sp.def.routed(o.Key, o.Kind, o.Value) {
+		return CodeInvalid
 	}
 	if o.Flags&FlagReturn != 0 && e.exists {
 		p.prep.results[i].Entries = p.prep.list(e.entry)
@@ -187,7 +190,7 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	if o.Flags&FlagReturn == 0 {
@@ -202,7 +205,7 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 // prepareMatch finds the first entries that match, taking into account what the
 // operations before it prepared, and takes them if asked.
 func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
-	f, code := parseFilter(o)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
@@ -281,7 +284,7 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	kind, value := e.entry.Kind, e.entry.Value
@@ -291,6 +294,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	changed, count, code := p.prep.mutate(kind, value, o.Mutations)
 	if code == OK {
 		code = checkValue(&sp.def, kind, len(changed))
+	}
+	if code == OK && !sp.def.routed(o.Key, kind, changed) {
+		code = CodeInvalid
 	}
 	if code != OK {
 		return code
@@ -323,7 +329,7 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	e.entry.Deadline, e.entry.Version = deadline, unnumbered
@@ -343,7 +349,7 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 	case o.Code == OpRead && !e.exists:
 		return CodeNotFound
 	}
-	if code := o.unmet(e.exists, &e.entry); code != OK {
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
 		return code
 	}
 	p.prep.results[i].Version = e.version()
@@ -355,7 +361,7 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	f, code := parseFilter(o)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}

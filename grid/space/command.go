@@ -38,15 +38,15 @@ type OpCode uint8
 
 // Operations of clients. The numbers are part of the log format.
 const (
-	OpWrite     OpCode = 1  // Write Value under Key
+	OpWrite     OpCode = 1  // Write Value under Key; with a condition only over an entry that meets it
 	OpTake      OpCode = 2  // remove the entry under Key and return it
 	OpTakeMatch OpCode = 3  // remove the first Limit entries that match Template and return them
 	OpChange    OpCode = 4  // apply Mutations to the entry under Key
 	OpRenew     OpCode = 5  // grant a new lease from now on
-	OpCheck     OpCode = 6  // fail unless the entry under Key has version Match (0: is absent)
+	OpCheck     OpCode = 6  // fail unless the entry under Key has version Match (0: is absent, or with a condition any)
 	OpRead      OpCode = 7  // return the entry under Key
 	OpReadMatch OpCode = 8  // return the first Limit entries that match Template
-	OpClear     OpCode = 9  // remove up to Limit entries of the space
+	OpClear     OpCode = 9  // remove up to Limit entries, those that match if there is a filter
 	OpRespond   OpCode = 10 // return Value and Limit: the response of a handler, kept with the answer
 
 	OpClaim       OpCode = 11 // hide the entry under Key for Lease and return it
@@ -113,11 +113,12 @@ type Op struct {
 	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default; of a claim: see OpClaim to OpExtend
 	Key       []byte
 	Value     []byte     // OpWrite: canonical msgpack map for KindFields
-	Template  []byte     // canonical msgpack map: every field named must be present and equal
+	Template  []byte     // canonical msgpack map: every field named must be present and equal; where there is a Key, a condition
 	Mutations []Mutation // OpChange, OpChangeMatch, OpNack, in order
-	// Predicate narrows what Template matches; in an operation with a key it is
-	// a condition on the entry under it, CodeUnmet if it does not hold. It is
-	// the binary form of a predicate.Predicate.
+	// Predicate narrows what Template matches. In an operation with a key both
+	// are a condition on the entry under it: CodeUnmet if it does not hold,
+	// CodeNotFound if there is no entry. It is the binary form of a
+	// predicate.Predicate.
 	Predicate []byte
 	// Wait is how long OpTake, OpTakeMatch, OpClaim and OpClaimMatch wait for an
 	// entry, on the partition clock; 0 does not wait. Such an operation stands

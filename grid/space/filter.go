@@ -20,7 +20,7 @@ type filter struct {
 }
 
 type templateField struct {
-	name  string
+	name  []byte
 	value []byte
 }
 
@@ -51,6 +51,47 @@ func newFilter(template, pred []byte) (f filter, code Code) {
 	return f, OK
 }
 
+// predicates keeps what was decoded last: decoding costs as much as finding an
+// entry by an index, and consumers ask the same again and again. The zero value
+// is ready for use.
+type predicates struct {
+	decoded map[string]*predicate.Predicate
+	bytes   int
+}
+
+const (
+	maxPredicates     = 256      // kept at once; then all are forgotten
+	maxPredicateBytes = 64 << 10 // of their encodings together
+)
+
+func (c *predicates) decode(b []byte) (*predicate.Predicate, Code) {
+	if p, ok := c.decoded[string(b)]; ok {
+		return p, OK
+	}
+	p, err := predicate.Decode(b)
+	if err != nil {
+		return nil, CodeInvalid
+	}
+	if c.decoded == nil || len(c.decoded) >= maxPredicates || c.bytes+len(b) > maxPredicateBytes {
+		c.decoded, c.bytes = make(map[string]*predicate.Predicate), 0
+	}
+	if len(b) <= maxPredicateBytes/maxPredicates*8 {
+		c.decoded[string(b)] = p
+		c.bytes += len(b)
+	}
+	return p, OK
+}
+
+// filter is newFilter with the predicates that the partition has decoded before.
+// Only the goroutine that applies may call it.
+func (p *Partition) filter(template, pred []byte) (filter, Code) {
+	f, code := newFilter(template, nil)
+	if code == OK && len(pred) > 0 {
+		f.predicate, code = p.predicates.decode(pred)
+	}
+	return f, code
+}
+
 func parseTemplate(b []byte) ([]templateField, Code) {
 	n, rest, err := msgp.ReadMapHeader(b)
 	if err != nil || n > maxTemplateFields {
@@ -65,7 +106,7 @@ func parseTemplate(b []byte) ([]templateField, Code) {
 		if rest, err = msgp.Skip(value); err != nil {
 			return nil, CodeInvalid
 		}
-		fields = append(fields, templateField{name: string(name), value: value[:len(value)-len(rest)]})
+		fields = append(fields, templateField{name: name, value: value[:len(value)-len(rest)]})
 	}
 	if len(rest) != 0 {
 		return nil, CodeInvalid
@@ -85,7 +126,7 @@ func (f *filter) matches(kind Kind, value []byte) bool {
 		return false
 	}
 	for i := range f.fields {
-		v, ok := msgp.Field(value, f.fields[i].name)
+		v, ok := msgp.Field(value, string(f.fields[i].name))
 		if !ok || !bytes.Equal(v, f.fields[i].value) {
 			return false
 		}
@@ -124,11 +165,11 @@ func (o *Op) conditional() bool { return len(o.Template) > 0 || len(o.Predicate)
 
 // unmet returns what a condition on an entry comes to: OK if the operation has
 // none or it holds, CodeNotFound without an entry, CodeUnmet otherwise.
-func (o *Op) unmet(exists bool, e *Entry) Code {
+func (p *Partition) unmet(o *Op, exists bool, e *Entry) Code {
 	if !o.conditional() {
 		return OK
 	}
-	f, code := parseFilter(o)
+	f, code := p.filter(o.Template, o.Predicate)
 	switch {
 	case code != OK:
 		return code

@@ -41,8 +41,9 @@ type Partition struct {
 	busy atomic.Uint64
 	seed maphash.Seed // of key tables and indexes; never leaves the process
 	// unbuilt names the spaces with an index that is still being built.
-	unbuilt []ID
-	prep    prepared // scratch of Apply
+	unbuilt    []ID
+	predicates predicates // scratch: decoded before
+	prep       prepared   // scratch of Apply
 }
 
 // Position is a place in one history.
@@ -201,7 +202,7 @@ func (p *Partition) Match(dst []Entry, id ID, template, predicate []byte, from u
 	if sp == nil {
 		return dst, false, CodeNoSpace
 	}
-	f, code := newFilter(template, predicate)
+	f, code := p.filter(template, predicate)
 	if code != OK {
 		return dst, false, code
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -51,6 +52,9 @@ func (o *Op) validate() *Error {
 			return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a template has at most %d fields", maxTemplateFields)}
 		}
 	}
+	if err := o.validateCondition(); err != nil {
+		return err
+	}
 	for j := range o.Mutations {
 		if err := o.Mutations[j].validate(); err != nil {
 			return err
@@ -58,6 +62,20 @@ func (o *Op) validate() *Error {
 	}
 	if (o.Code == OpChange || o.Code == OpChangeMatch) && len(o.Mutations) == 0 {
 		return &Error{Code: CodeInvalid, Detail: "a change without mutations"}
+	}
+	return nil
+}
+
+// validateCondition checks the predicate, and that the operation has an entry
+// for its filter to hold of.
+func (o *Op) validateCondition() *Error {
+	if len(o.Predicate) > 0 {
+		if _, err := predicate.Decode(o.Predicate); err != nil {
+			return &Error{Code: CodeInvalid, Detail: err.Error(), Hint: "send what predicate.Predicate.Append returns"}
+		}
+	}
+	if o.Code == OpWrite && o.Mode == ModeInsert && o.conditional() {
+		return &Error{Code: CodeInvalid, Detail: "an insert with a condition", Hint: "it finds no entry to hold it of: drop the condition, or write in another mode"}
 	}
 	return nil
 }
