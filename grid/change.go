@@ -13,7 +13,7 @@ import (
 )
 
 // ChangePart is a part of a change: a mutation ([Set], [Add], [Push], …) or a
-// condition or option ([If], [IfVersion], [OrCreate], [WithLease]). A part that
+// condition or option ([If], [IfVersion], [OrCreate], [WithLease], [AllowScan]). A part that
 // was made of what cannot be stored says so when the change is carried out.
 type ChangePart interface {
 	amend(*space.Op) error
@@ -29,6 +29,12 @@ func (o WriteOption) amend(op *space.Op) error {
 // if the space has one, is set, and [WithLease] says how long the entry lives.
 func OrCreate() WriteOption {
 	return func(o *space.Op) { o.Flags |= space.FlagCreate }
+}
+
+// AllowScan lets a change by template examine any number of entries if no index
+// serves, where it would fail with [ErrScanRefused].
+func AllowScan() WriteOption {
+	return func(o *space.Op) { o.Flags |= space.FlagAllowScan }
 }
 
 // Changed is what a change has made of an entry.
