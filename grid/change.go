@@ -19,6 +19,7 @@ type ChangePart interface {
 	amend(*space.Op) error
 }
 
+//nolint:unparam // other parts fail
 func (o WriteOption) amend(op *space.Op) error {
 	o(op)
 	return nil
@@ -91,7 +92,7 @@ func (s *Space[T]) changed(e Changed[Entry]) (Changed[T], error) {
 	c := Changed[T]{Version: e.Version, Fields: e.Fields}
 	if err := s.codec.decode(space.Entry{Value: e.Value.Value, Kind: e.Value.Kind}, &c.Value); err != nil {
 		// Not wrapped: refusals say that nothing has changed.
-		return c, fmt.Errorf("grid: changed to version %d, but the entry does not fit its Go type any more: %v", e.Version, err) //nolint:errorlint
+		return c, fmt.Errorf("grid: changed to version %d, but the entry does not fit its Go type any more: %v", e.Version, err) //nolint:errorlint // see above
 	}
 	return c, nil
 }

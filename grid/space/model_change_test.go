@@ -103,13 +103,14 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 			c[i] = out
 			return c, n, code
 		}
-		old, n, code := c[i], 0, space.OK
+		old := c[i]
 		if old == nil {
 			if old = map[string]any{}; m.Code == space.MutUnset || m.Code == space.MutRemove {
 				return c, 0, space.OK
 			}
 		}
-		c[i], n, code = modelAt(old, path[1:], m)
+		out, n, code := modelAt(old, path[1:], m)
+		c[i] = out
 		return c, n, code
 	case map[string]any:
 		c = maps.Clone(c)
