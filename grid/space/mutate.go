@@ -6,10 +6,15 @@ import (
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// maxMutated bounds the bytes that the mutations of one command read and write
-// together, since each of them goes through a whole value: at most some tenths
-// of a second of work come out of one command, however small it is.
-const maxMutated = 128 << 20
+const (
+	// maxMutated bounds the bytes that the mutations of one command read and write
+	// together, since each of them goes through a whole value: at most some tenths
+	// of a second of work come out of one command, however small it is.
+	maxMutated = 128 << 20
+	// searchWeight is how many times its bytes a value counts for if elements are
+	// looked for in it: a comparison takes so much longer than a copy.
+	searchWeight = 8
+)
 
 // fewEdits is how many fields are set one by one before it pays to sort them and
 // to go through the value once for all.
@@ -36,6 +41,9 @@ func (pr *prepared) mutate(kind Kind, value []byte, ms []Mutation) ([]byte, int,
 			code, done = editCode(err), len(edits)
 		} else {
 			out, n, code = ms[0].apply(pr.values, kind, value)
+		}
+		if c := ms[0].Code; c == MutInsert || c == MutRemove {
+			pr.mutated += searchWeight * len(value)
 		}
 		if pr.mutated += len(value) + max(len(out)-start, 0); code == OK && len(out)-start > MaxValueBytes || pr.mutated > maxMutated {
 			code = CodeTooLarge

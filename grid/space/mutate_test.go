@@ -265,6 +265,11 @@ func TestMutationsOfOneCommandAreBounded(t *testing.T) {
 	if r := apply(t, p, 1, command(add)); r.Results[0].Code != space.CodeTooLarge {
 		t.Fatal(r.Results[0].Code)
 	}
+	search := add
+	search.Mutations = slices.Repeat([]space.Mutation{at(space.MutRemove, "none", int64(1))}, 20)
+	if r := apply(t, p, 1, command(search)); r.Results[0].Code != space.CodeTooLarge {
+		t.Fatalf("20 searches of the largest value: %v", r.Results[0].Code)
+	}
 	// Fields that are set, or removed, in one go are no more work than one.
 	set, unset := add, add
 	set.Mutations, unset.Mutations = nil, nil
