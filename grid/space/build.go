@@ -71,7 +71,7 @@ func (p *Partition) build(limit int) {
 // extend builds an index further by at most limit entries and returns what is
 // left of the limit.
 func (sp *entries) extend(x *fieldIndex, limit int) int {
-	for r := range sp.table.Ascend(x.next) {
+	for r := range sp.visible(x.next) {
 		if r.Order() >= x.end {
 			break
 		}
@@ -81,10 +81,8 @@ func (sp *entries) extend(x *fieldIndex, limit int) int {
 		}
 		limit--
 		x.next = r.Order() + 1
-		if shown(r) {
-			e := entryOf(r)
-			sp.enter(x, &e)
-		}
+		e := entryOf(r)
+		sp.enter(x, &e)
 	}
 	x.next = x.end
 	return limit

@@ -2,6 +2,7 @@ package space
 
 import (
 	"hash/maphash"
+	"iter"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
@@ -29,17 +30,14 @@ func newEntries(def Definition, seed maphash.Seed) *entries {
 // put stores an entry and keeps leases and indexes in step. old is the record it
 // replaces, if existed.
 func (sp *entries) put(e *Entry, old arena.Record, existed bool) {
-	if existed && shown(old) {
+	if existed {
 		sp.reindex(old, e)
 	} else {
-		existed = false
+		sp.index(e)
 	}
 	sp.table.Put(e.Key, arena.Meta{
 		Version: uint64(e.Version), Order: e.Order, Deadline: int64(e.Deadline), Kind: uint8(e.Kind),
 	}, e.Value)
-	if !existed {
-		sp.introduce(e)
-	}
 	sp.nextOrder = max(sp.nextOrder, e.Order+1)
 }
 
@@ -48,3 +46,6 @@ func (sp *entries) remove(r arena.Record) {
 	sp.unindex(r)
 	sp.table.Delete(r.Key())
 }
+
+// visible walks over the records that can be found, ascending from an order.
+func (sp *entries) visible(from uint64) iter.Seq[arena.Record] { return sp.table.Ascend(from) }

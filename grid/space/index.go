@@ -104,18 +104,8 @@ func hashValue(h *maphash.Hash, v []byte) {
 	h.Write(v)
 }
 
-// shown reports whether an entry can be found by leases and indexes: one that is
-// hidden has a mark beside its kind.
-func shown(r arena.Record) bool { return Kind(r.Kind()) <= KindFields }
-
-// index enters a record into the leases and into every index.
-func (sp *entries) index(r arena.Record) {
-	e := entryOf(r)
-	sp.introduce(&e)
-}
-
-// introduce is index for an entry that is stored with what e says.
-func (sp *entries) introduce(e *Entry) {
+// index enters an entry into the leases and into every index.
+func (sp *entries) index(e *Entry) {
 	if e.Deadline != Never {
 		sp.leases.Insert(uint64(e.Deadline), e.Order)
 	}

@@ -281,7 +281,9 @@ func modelText(sum any) string {
 
 // changeMatch changes the first entries that match, or none of them.
 func (m *model) changeMatch(s *modelSpace, o *space.Op, touched *[]modelKey) space.Result {
-	found := m.match(s, &space.Op{Code: space.OpReadMatch, Template: o.Template, Limit: o.Limit}, nil)
+	search := *o
+	search.Code = space.OpReadMatch
+	found := m.match(s, &search, nil)
 	if found.Code != space.OK {
 		return found
 	}

@@ -182,6 +182,8 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 			c.Attempt = uint8(rapid.IntRange(0, 1).Draw(t, "attempt"))
 			return c
 		}
+	case 3:
+		return drawDefinition(t, r)
 	case 2:
 		// A search stands alone: in company its order is another matter.
 		return r.identify(space.Command{Ops: []space.Op{drawSearch(t)}})
@@ -212,13 +214,14 @@ func drawSearch(t *rapid.T) space.Op {
 		Space: space.ID(rapid.IntRange(1, 4).Draw(t, "space")),
 		Limit: rapid.IntRange(0, 5).Draw(t, "limit"),
 	}
-	if o.Code != space.OpClear && rapid.Bool().Draw(t, "template") {
+	if rapid.Bool().Draw(t, "template") {
 		o.Template = encode(drawFields(t))
 	}
 	if o.Code == space.OpChangeMatch {
 		o.Flags = rapid.SampledFrom([]space.OpFlags{0, space.FlagReturn}).Draw(t, "return")
 		o.Mutations = drawMutations(t, rapid.SampledFrom([]space.Kind{space.KindBytes, space.KindFields}).Draw(t, "kind"))
 	}
+	o.Predicate = drawPredicate(t)
 	return o
 }
 
@@ -252,6 +255,9 @@ func drawOp(t *rapid.T, r *run) space.Op {
 	}
 	if rapid.Bool().Draw(t, "fields") {
 		o.Kind = space.KindFields
+	}
+	if o.Code != space.OpCheck && o.Code != space.OpRespond && rapid.IntRange(0, 3).Draw(t, "condition") == 0 {
+		o.Predicate = drawPredicate(t)
 	}
 	switch o.Code {
 	case space.OpWrite, space.OpRespond:

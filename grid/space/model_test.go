@@ -94,13 +94,16 @@ func (m *model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code == space.OpTick {
 		return m.reply(space.OK)
 	}
+	if c.Ops[0].Code == space.OpDefine {
+		return m.define(&c.Ops[0])
+	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
 	var touched []modelKey
 	results := make([]space.Result, len(c.Ops))
 	for i := range c.Ops {
 		keep := m.copySpaces()
-		results[i] = m.op(&c.Ops[i], &touched)
+		results[i] = conditioned(&c.Ops[i], keep, m.op(&c.Ops[i], &touched))
 		if results[i].Code == space.OK {
 			continue
 		}
@@ -206,7 +209,9 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	case space.OpChangeMatch:
 		return m.changeMatch(s, o, touched)
 	case space.OpClear:
-		keys := s.inOrder()
+		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool {
+			return !space.MatchesBoth(o.Template, o.Predicate, s.entries[k].Kind, s.entries[k].Value)
+		})
 		keys = keys[:min(len(keys), max(o.Limit, 1))]
 		for _, k := range keys {
 			*touched = append(*touched, modelKey{o.Space, k})
@@ -342,7 +347,7 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) {
+		if !fits(tmpl, e) || !space.MatchesBoth(nil, o.Predicate, e.Kind, e.Value) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)

@@ -54,10 +54,7 @@ func (s *search) offer(r arena.Record) bool {
 
 func (s *search) scan(allowScan bool) Code {
 	limit := s.sp.def.scanLimit()
-	for r := range s.sp.table.Ascend(s.from) {
-		if !shown(r) {
-			continue
-		}
+	for r := range s.sp.visible(s.from) {
 		s.examined++
 		if !s.offer(r) {
 			break
@@ -155,13 +152,10 @@ func (s *search) merge(x *fieldIndex, spans []span) {
 // reports whether to go on.
 func (s *search) front() bool {
 	left := frontScan
-	for r := range s.sp.table.Ascend(s.from) {
+	for r := range s.sp.visible(s.from) {
 		if left == 0 {
 			s.from = r.Order()
 			return true
-		}
-		if !shown(r) {
-			continue
 		}
 		left--
 		s.examined++

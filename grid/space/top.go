@@ -121,7 +121,7 @@ func (t *topSearch) candidate(r arena.Record) (e Entry, value []byte, ok bool) {
 		t.refused = true
 		return Entry{}, nil, false
 	}
-	if !shown(r) || t.p.gone(r) || Kind(r.Kind()) != KindFields || !t.f.matches(KindFields, r.Value()) {
+	if t.p.gone(r) || Kind(r.Kind()) != KindFields || !t.f.matches(KindFields, r.Value()) {
 		return Entry{}, nil, false
 	}
 	value, ok = msgp.FieldPath(r.Value(), t.q.By)
@@ -186,7 +186,7 @@ func (t *topSearch) place(x *fieldIndex, k indexKey) {
 
 // scan looks at every entry.
 func (t *topSearch) scan() {
-	for r := range t.sp.table.Ascend(0) {
+	for r := range t.sp.visible(0) {
 		if e, value, ok := t.candidate(r); ok {
 			t.insert(0, e, value)
 		}
