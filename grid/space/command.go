@@ -88,9 +88,9 @@ type OpFlags uint8
 
 // The flags of an operation.
 const (
-	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange: the entry made
+	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange, OpChangeMatch: the entries made
 	FlagKeepLease                     // OpWrite: an existing entry keeps its deadline
-	FlagAllowScan                     // OpTakeMatch, OpReadMatch: no limit on entries examined
+	FlagAllowScan                     // OpTakeMatch, OpReadMatch, OpChangeMatch: no limit on entries examined
 	FlagCreate                        // OpChange: start from an empty value of kind Kind if the key is absent
 	FlagUncounted                     // OpNack: the claim does not count as an attempt
 	FlagCommit                        // OpDecide, OpFinish: the outcome is commit, otherwise abort
@@ -109,7 +109,7 @@ type Op struct {
 	Kind      Kind
 	Flags     OpFlags
 	Space     ID
-	Limit     int           // OpTakeMatch, OpReadMatch, OpClear: at most so many entries; 0 is 1
+	Limit     int           // OpTakeMatch, OpReadMatch, OpChangeMatch, OpClear: at most so many entries; 0 is 1
 	Match     Seq           // OpWrite, OpTake, OpChange, OpRenew, OpClaim: required version, 0 is any
 	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default; of a claim: see OpClaim to OpExtend
 	Key       []byte

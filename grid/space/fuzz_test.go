@@ -12,7 +12,7 @@ import (
 func FuzzCommand(f *testing.F) {
 	full := session(7, 3, 99, put("a", "1"), space.Op{
 		Code: space.OpChange, Space: 2, Key: []byte("k"), Kind: space.KindFields, Flags: space.FlagCreate, Match: 4, Lease: 5,
-		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}},
+		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}, bounded(at(space.MutAdd, "c.d.0", int64(1)), int64(0), 9.5)},
 	}, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3})
 	f.Add(full.Append(nil))
 	token := space.Token{Number: 4}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // prepared is what the operations of one command come to before any of it is in
@@ -19,7 +20,8 @@ type prepared struct {
 	values  []byte // backing of values that mutations computed
 	// returned counts the bytes of the entries in results.
 	returned int
-	mutated  int // bytes written by mutations
+	mutated  int // bytes that mutations went through
+	edits    []msgp.FieldEdit
 	reply    []byte
 	// preparing is set while the operations behind an OpPrepare are prepared;
 	// txn tags the changes of the transaction that is being finished.
@@ -231,8 +233,12 @@ func (pr *prepared) discard(n, failed int) {
 	pr.results[failed].Code = code
 }
 
-// maxScratch bounds the buffers that are kept from one command to the next.
-const maxScratch = 1 << 20
+// maxScratch and maxScratchEdits bound the buffers that are kept from one command
+// to the next.
+const (
+	maxScratch      = 1 << 20
+	maxScratchEdits = 256
+)
 
 func (pr *prepared) reset() {
 	clear(pr.effects)
@@ -242,6 +248,10 @@ func (pr *prepared) reset() {
 	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
 	pr.mutated = 0
+	if cap(pr.edits) > maxScratchEdits {
+		pr.edits = nil
+	}
+	clear(pr.edits[:cap(pr.edits)])
 	// Values of the last command may be referred to by nobody now: entries and
 	// changes were copied on install, replies when they were encoded.
 	pr.values = pr.values[:0]
