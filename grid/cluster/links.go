@@ -26,7 +26,9 @@ type linksState struct {
 }
 
 type memberLink struct {
-	mu   sync.Mutex // held while dialling, so that one caller dials
+	// turn has one place, taken while dialling, so that one caller dials and the
+	// others wait no longer than they want to.
+	turn chan struct{}
 	conn *wire.Conn
 }
 
@@ -54,13 +56,17 @@ func (l *links) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	}
 	k := l.mu.byAddr[addr]
 	if k == nil {
-		k = &memberLink{}
+		k = &memberLink{turn: make(chan struct{}, 1)}
 		l.mu.byAddr[addr] = k
 	}
 	l.mu.Unlock()
 
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: no connection to %s yet: %w", ErrUnavailable, addr, ctx.Err())
+	}
 	if k.conn != nil && k.conn.Err() == nil {
 		return k.conn, nil
 	}
@@ -87,12 +93,12 @@ func (l *links) close() error {
 	l.mu.byAddr = map[string]*memberLink{}
 	l.mu.Unlock()
 	for _, k := range all {
-		k.mu.Lock()
+		k.turn <- struct{}{}
 		if k.conn != nil {
 			// The other end sees the end of the stream whatever Close returns.
 			_ = k.conn.Close()
 		}
-		k.mu.Unlock()
+		<-k.turn
 	}
 	return nil
 }
