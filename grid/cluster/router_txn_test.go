@@ -322,3 +322,44 @@ func TestLeaseWaitsForTheOutcomeOfATransaction(t *testing.T) {
 		}
 	})
 }
+
+// deaf is a member of whose answers to decisions nobody hears.
+type deaf struct{ Service }
+
+func (d deaf) Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome {
+	outs := d.Service.Submit(ctx, g, subs)
+	for i := range subs {
+		var c space.Command
+		if space.DecodeCommand(&c, subs[i].Command) == nil && c.Ops[0].Code == space.OpDecide {
+			outs[i] = Outcome{Err: ErrIndeterminate}
+		}
+	}
+	return outs
+}
+
+// TestLostDecisionIsUnknown: a coordinator that does not hear what its home has
+// decided neither commits nor gives up, and says so; its status tells.
+func TestLostDecisionIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := alone(t, NodeConfig{Partitions: 4})
+		id := defaultSpace(t, n.Router())
+		r := NewRouter(RouterConfig{Topology: topology{n}, Self: n.name, Local: deaf{n}})
+		defer r.Close()
+		keys := keysApart(r, 2)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := r.Transact(ctx, []*TxnPart{partOf(r, writeOp(id, keys[0], "1")), partOf(r, writeOp(id, keys[1], "1"))})
+		unknown, ok := errors.AsType[*TxnUnknownError](err)
+		if !ok || !errors.Is(err, ErrIndeterminate) {
+			t.Fatalf("a lost decision: %v", err)
+		}
+		if committed, err := n.Router().TxnStatus(t.Context(), unknown.Ref); !committed || err != nil {
+			t.Error(committed, err)
+		}
+		for _, key := range keys {
+			if got, _ := read(t, n.Router(), id, key); got != "1" {
+				t.Errorf("%s is %q", key, got)
+			}
+		}
+	})
+}

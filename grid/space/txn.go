@@ -218,6 +218,9 @@ func (p *Partition) prepareTxn(c *Command) (Code, int) {
 	if len(p.txns.locks)+len(t.keys) > MaxLockedKeys || p.txns.bytes+t.bytes > maxPreparedBytes {
 		return CodeFull, 0
 	}
+	if !p.free(t) {
+		return CodeLocked, 0
+	}
 	t.id, t.home, t.until, t.asks = o.Txn, o.Home, Time(o.Target), p.clock.Add(lease)
 	p.addTxn(t)
 	p.prep.settlePrepared()

@@ -86,6 +86,18 @@ func (p *Partition) prepareCheckMatch(sp *entries, o *Op) Code {
 	return OK
 }
 
+// free reports whether a transaction can have all the locks that it needs. Most
+// operations that cannot are refused before they are prepared, by themselves.
+func (p *Partition) free(t *preparedTxn) bool {
+	for i := range t.keys {
+		k := &t.keys[i]
+		if l := p.txns.locks[lockKey{k.space, string(k.key)}]; l.writer || k.write && l.readers > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // addTxn registers a prepared transaction and takes its locks, which are free.
 func (p *Partition) addTxn(t *preparedTxn) {
 	p.txns.prepared[t.id] = t

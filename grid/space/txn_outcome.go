@@ -274,19 +274,18 @@ func (p *Partition) lockable(t *preparedTxn) bool {
 	for i := range t.keys {
 		k := &t.keys[i]
 		sp := p.space(k.space)
-		if at := (lockKey{k.space, string(k.key)}); sp == nil || seen[at] {
+		at := lockKey{k.space, string(k.key)}
+		if sp == nil || seen[at] {
 			return false
-		} else {
-			seen[at] = true
 		}
+		seen[at] = true
 		var version Seq
 		if r, ok := sp.table.Get(k.key); ok {
 			version = Seq(r.Version())
 		}
-		l := p.txns.locks[lockKey{k.space, string(k.key)}]
-		if version != k.version || l.writer || k.write && l.readers > 0 {
+		if version != k.version {
 			return false
 		}
 	}
-	return true
+	return p.free(t)
 }
