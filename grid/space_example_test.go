@@ -32,7 +32,7 @@ func withSeats(show func(ctx context.Context, seats *grid.Space[Seat]) error) {
 		return
 	}
 	for i := range 12 {
-		s := Seat{ID: fmt.Sprintf("S%02d", i), Section: string(rune('A' + i%3)), Price: 10 + i}
+		s := Seat{ID: fmt.Sprintf("seat%02d", i), Section: string(rune('A' + i%3)), Price: 10 + i}
 		if _, err := seats.Write(ctx, s); err != nil {
 			fmt.Println(err)
 			return
@@ -73,8 +73,8 @@ func ExampleWhere() {
 		return nil
 	})
 	// Unordered output:
-	// S01 11
-	// S04 14
+	// seat01 11
+	// seat04 14
 	// 1 left <nil>
 	// space: invalid: space "seats": no field prize (the declared fields are buyer string, id string, price int, section string)
 }
@@ -97,7 +97,7 @@ func ExampleSpace_Aggregate() {
 	})
 	// Output:
 	// [section] [count sum_price avg_price dearest]
-	// [C] [3 54 18] S11
-	// [B] [3 51 17] S10
-	// [A] [3 48 16] S09
+	// [C] [3 54 18] seat11
+	// [B] [3 51 17] seat10
+	// [A] [3 48 16] seat09
 }
