@@ -256,3 +256,46 @@ func TestLeaseField(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchWhere: a watch with a condition is about the entries of which it is
+// true, in the snapshot and afterwards.
+func TestWatchWhere(t *testing.T) {
+	g, ctx := open(t, grid.Config{Partitions: 2})
+	orders, err := grid.OpenSpace[order](ctx, g, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(from, to int) {
+		for i := from; i < to; i++ {
+			if _, err := orders.Write(ctx, order{ID: i, Customer: "ann", Total: i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(0, 10)
+	w, err := g.Watch(ctx, "orders", grid.WatchOptions{Where: grid.Where("total >= 8 and total < ?", 13)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []int64
+	for e, err := range w.Events(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == grid.SnapshotEnd {
+			write(10, 14)
+		}
+		if total, ok := e.Entry.Field("total"); ok {
+			seen = append(seen, total.(int64))
+		}
+		if len(seen) == 5 {
+			break
+		}
+	}
+	if slices.Sort(seen); !slices.Equal(seen, []int64{8, 9, 10, 11, 12}) {
+		t.Errorf("seen: %v", seen)
+	}
+	if _, err := g.Watch(ctx, "orders", grid.WatchOptions{Where: grid.Where("total >=")}); !errors.Is(err, grid.ErrInvalid) {
+		t.Errorf("a condition that does not parse: %v", err)
+	}
+}

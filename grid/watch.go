@@ -53,16 +53,18 @@ type WatchOptions struct {
 	From Cursor
 	// Now leaves the snapshot out.
 	Now bool
-	// Template leaves out entries that do not match it. Removals are always
-	// reported: what the entry was is not known any more.
+	// Template leaves out entries that do not match it, and Where those of which
+	// it is not true. Removals are always reported: what the entry was is not
+	// known any more.
 	Template Template
+	Where    Condition
 }
 
 // Watcher follows what happens in a space. It is used by one goroutine.
 type Watcher struct {
 	g        *Grid
 	def      space.Definition
-	tmpl     []byte
+	filter   space.Filter
 	req      cluster.FollowRequest
 	at       map[space.PartitionID]space.Position
 	snapshot map[space.PartitionID]bool // partitions whose snapshot is not complete
@@ -78,7 +80,11 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 		return nil, err
 	}
 	w := &Watcher{g: g, def: def, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
-	if w.tmpl, err = o.Template.encode(); err != nil {
+	template, condition, err := filterFor(&def, o.Where.And(o.Template))
+	if err != nil {
+		return nil, err
+	}
+	if w.filter, err = space.NewFilter(template, condition); err != nil {
 		return nil, err
 	}
 	if o.From != "" {
@@ -141,7 +147,7 @@ func (w *Watcher) item(it cluster.FollowItem, yield func(Event) bool) bool {
 		return yield(Event{Kind: Reset, Partition: p, Cause: it.Reason})
 	case cluster.FollowEntries:
 		for _, e := range it.Entries {
-			if space.Matches(w.tmpl, e.Kind, e.Value) &&
+			if w.filter.Matches(e.Kind, e.Value) &&
 				!yield(Event{Kind: Snapshot, Partition: p, Seq: e.Version, Entry: entryOf(e)}) {
 				return false
 			}
@@ -189,7 +195,7 @@ func (w *Watcher) changes(it cluster.FollowItem, yield func(Event) bool) bool {
 		default:
 			continue
 		}
-		if e.Kind != Removed && !space.Matches(w.tmpl, c.Kind, c.Value) {
+		if e.Kind != Removed && !w.filter.Matches(c.Kind, c.Value) {
 			continue
 		}
 		if !yield(e) {
