@@ -2,11 +2,13 @@ package grid
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/grid/space/aggregate"
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // AggregateSpec says what an aggregate computes; see package aggregate.
@@ -14,6 +16,9 @@ type AggregateSpec = aggregate.Spec
 
 // AggregateResult is the answer: rows of Go values.
 type AggregateResult = aggregate.Result
+
+// Ranked is an entry in a column of Top or Bottom.
+type Ranked = aggregate.Ranked
 
 // Aggregation is one part of what an aggregate computes: a column such as
 // Sum("price"), or what concerns its rows, such as GroupBy("section").
@@ -118,14 +123,14 @@ func (g *Grid) Aggregate(ctx context.Context, spaceName string, f Filter, spec A
 	if err != nil {
 		return nil, err
 	}
-	return g.aggregate(ctx, def.ID, f, spec, parts)
+	return g.aggregate(ctx, &def, f, spec, parts)
 }
 
-func (g *Grid) aggregate(ctx context.Context, id space.ID, f Filter, spec AggregateSpec, parts []Aggregation) (*AggregateResult, error) {
+func (g *Grid) aggregate(ctx context.Context, def *space.Definition, f Filter, spec AggregateSpec, parts []Aggregation) (*AggregateResult, error) {
 	if g.closed.Load() {
 		return nil, ErrClosed
 	}
-	template, condition, err := filterParts(f)
+	template, condition, err := filterFor(def, f)
 	if err != nil {
 		return nil, err
 	}
@@ -138,11 +143,38 @@ func (g *Grid) aggregate(ctx context.Context, id space.ID, f Filter, spec Aggreg
 	if q.err != nil {
 		return nil, q.err
 	}
-	total, err := g.router.Aggregate(ctx, q.level, cluster.Aggregate{Space: id, Template: template, Predicate: condition, Spec: &q.spec})
+	if err := checkPaths(def, &q.spec); err != nil {
+		return nil, err
+	}
+	total, err := g.router.Aggregate(ctx, q.level, cluster.Aggregate{Space: def.ID, Template: template, Predicate: condition, Spec: &q.spec})
 	if err != nil {
 		return nil, err
 	}
 	return total.Result()
+}
+
+// checkPaths refuses paths to fields that are not declared in a space that
+// declares its fields.
+func checkPaths(def *space.Definition, spec *AggregateSpec) error {
+	if len(def.Fields) == 0 {
+		return nil
+	}
+	paths := slices.Clone(spec.GroupBy)
+	for i := range spec.Columns {
+		if path := spec.Columns[i].Path; path != "" {
+			paths = append(paths, path)
+		}
+	}
+	for _, path := range paths {
+		p, err := predicate.IsNull(path)
+		if err != nil {
+			return fmt.Errorf("%w: %w", space.ErrInvalid, err)
+		}
+		if err := def.CheckFilter(nil, p.Append(nil)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Count returns how many entries of a space pass a filter. Without a filter no
@@ -152,17 +184,17 @@ func (g *Grid) Count(ctx context.Context, spaceName string, f Filter) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	return g.count(ctx, def.ID, f)
+	return g.count(ctx, &def, f)
 }
 
 // CountAll returns how many entries the space of an id has, without looking at
 // them.
 func (g *Grid) CountAll(ctx context.Context, id space.ID) (int64, error) {
-	return g.count(ctx, id, nil)
+	return g.count(ctx, &space.Definition{ID: id}, nil)
 }
 
-func (g *Grid) count(ctx context.Context, id space.ID, f Filter) (int64, error) {
-	r, err := g.aggregate(ctx, id, f, AggregateSpec{}, []Aggregation{Count()})
+func (g *Grid) count(ctx context.Context, def *space.Definition, f Filter) (int64, error) {
+	r, err := g.aggregate(ctx, def, f, AggregateSpec{}, []Aggregation{Count()})
 	if err != nil {
 		return 0, err
 	}
@@ -172,7 +204,7 @@ func (g *Grid) count(ctx context.Context, id space.ID, f Filter) (int64, error) 
 // Count returns how many entries pass a filter; nil counts all, without looking
 // at them.
 func (s *Space[T]) Count(ctx context.Context, f Filter) (int64, error) {
-	return s.g.count(ctx, s.def.ID, f)
+	return s.g.count(ctx, &s.typed, f)
 }
 
 // Aggregate computes over the entries that pass a filter, beside the data:
@@ -182,5 +214,5 @@ func (s *Space[T]) Count(ctx context.Context, f Filter) (int64, error) {
 //
 // Paths are those of the stored fields. See [Grid.Aggregate].
 func (s *Space[T]) Aggregate(ctx context.Context, f Filter, parts ...Aggregation) (*AggregateResult, error) {
-	return s.g.aggregate(ctx, s.def.ID, f, AggregateSpec{}, parts)
+	return s.g.aggregate(ctx, &s.typed, f, AggregateSpec{}, parts)
 }

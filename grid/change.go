@@ -69,13 +69,13 @@ func (s *Space[T]) Change(ctx context.Context, key any, parts ...ChangePart) (Ch
 	return s.changed(e)
 }
 
-// ChangeMatch changes the first entries that match a template, at most limit of
+// ChangeMatch changes the first entries that pass a filter, at most limit of
 // one partition, and returns what they have become, or ErrNotFound. They are
 // changed together or not at all, otherwise as by [Space.Change]. Within a
 // partition they are the oldest ones; which partition is asked first is left to
 // chance.
-func (s *Space[T]) ChangeMatch(ctx context.Context, t Template, limit int, parts ...ChangePart) ([]Changed[T], error) {
-	es, err := s.g.changeMatch(ctx, &s.def, t, limit, parts)
+func (s *Space[T]) ChangeMatch(ctx context.Context, f Filter, limit int, parts ...ChangePart) ([]Changed[T], error) {
+	es, err := s.g.changeMatch(ctx, &s.typed, f, limit, parts)
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +106,14 @@ func (g *Grid) Change(ctx context.Context, spaceName string, key any, parts ...C
 	return g.change(ctx, &def, key, keyField, parts)
 }
 
-// ChangeMatch changes the first entries of a space that match a template, as
+// ChangeMatch changes the first entries of a space that pass a filter, as
 // [Space.ChangeMatch] does.
-func (g *Grid) ChangeMatch(ctx context.Context, spaceName string, t Template, limit int, parts ...ChangePart) ([]Entry, error) {
+func (g *Grid) ChangeMatch(ctx context.Context, spaceName string, f Filter, limit int, parts ...ChangePart) ([]Entry, error) {
 	def, err := g.Describe(ctx, spaceName)
 	if err != nil {
 		return nil, err
 	}
-	return g.changeMatch(ctx, &def, t, limit, parts)
+	return g.changeMatch(ctx, &def, f, limit, parts)
 }
 
 // change is Change once the space is known. field makes the value of the field
@@ -181,11 +181,16 @@ func (c *codec[T]) keyField(given any) (any, error) {
 }
 
 // changeMatch is ChangeMatch once the space is known.
-func (g *Grid) changeMatch(ctx context.Context, def *space.Definition, t Template, limit int, parts []ChangePart) ([]Entry, error) {
-	op, err := changeOp(space.OpChangeMatch, def, parts)
-	if err == nil {
-		op.Template, err = t.encode()
+func (g *Grid) changeMatch(ctx context.Context, def *space.Definition, f Filter, limit int, parts []ChangePart) ([]Entry, error) {
+	template, condition, err := filterFor(def, f)
+	if err != nil {
+		return nil, err
 	}
+	op, err := changeOp(space.OpChangeMatch, def, parts)
+	if err == nil && condition != nil {
+		err = asCondition(condition).amend(&op)
+	}
+	op.Template = template
 	switch {
 	case err != nil:
 		return nil, err

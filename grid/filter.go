@@ -49,6 +49,12 @@ func (c Condition) parts() (template, condition []byte, err error) {
 	return nil, c.p.Append(nil), nil
 }
 
+// asCondition reads what parts returned.
+func asCondition(condition []byte) Condition {
+	p, err := predicate.Decode(condition)
+	return Condition{p: p, err: err}
+}
+
 // narrowed is a condition and a template, both of which must hold.
 type narrowed struct {
 	condition Condition
@@ -63,12 +69,17 @@ func (n narrowed) parts() (template, condition []byte, err error) {
 	return template, condition, err
 }
 
-// filterParts returns the parts of a filter that may be nil.
-func filterParts(f Filter) (template, condition []byte, err error) {
+// filterFor returns the parts of a filter, which may be nil, for a space. A filter
+// that could match nothing there, because it names a field that is not declared,
+// is refused.
+func filterFor(def *space.Definition, f Filter) (template, condition []byte, err error) {
 	if f == nil {
 		return nil, nil, nil
 	}
-	return f.parts()
+	if template, condition, err = f.parts(); err != nil {
+		return nil, nil, err
+	}
+	return template, condition, def.CheckFilter(template, condition)
 }
 
 func (t Template) parts() (template, condition []byte, err error) {

@@ -66,11 +66,12 @@ type WatchOptions struct {
 	From Cursor
 	// Now leaves the snapshot out.
 	Now bool
-	// Template leaves out what has nothing to do with entries that match it: a
-	// change is reported if the entry matched before or matches after it.
+	// Template and Where leave out what has nothing to do with entries that match
+	// both: a change is reported if the entry matched before or matches after it.
 	// Removals in spaces that do not hold fields are all reported: what the entry
 	// was is not known any more.
 	Template Template
+	Where    Condition
 	// Claims reports claims and releases too.
 	Claims bool
 }
@@ -79,7 +80,7 @@ type WatchOptions struct {
 type Watcher struct {
 	g        *Grid
 	def      space.Definition
-	tmpl     []byte
+	filter   space.Filter
 	claims   bool
 	req      cluster.FollowRequest
 	at       map[space.PartitionID]space.Position
@@ -97,7 +98,11 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 		return nil, err
 	}
 	w := &Watcher{g: g, def: def, claims: o.Claims, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
-	if w.tmpl, err = o.Template.encode(); err != nil {
+	template, condition, err := filterFor(&def, o.Where.And(o.Template))
+	if err != nil {
+		return nil, err
+	}
+	if w.filter, err = space.NewFilter(template, condition); err != nil {
 		return nil, err
 	}
 	if o.From != "" {
@@ -160,7 +165,7 @@ func (w *Watcher) item(it cluster.FollowItem, yield func(Event) bool) bool {
 		return yield(Event{Kind: Reset, Partition: p, Cause: it.Reason})
 	case cluster.FollowEntries:
 		for _, e := range it.Entries {
-			if w.matches(e.Kind, e.Value) &&
+			if w.filter.Matches(e.Kind, e.Value) &&
 				!yield(Event{Kind: Snapshot, Partition: p, Seq: e.Version, Entry: entryOf(e)}) {
 				return false
 			}
@@ -243,8 +248,8 @@ func (w *Watcher) classifyAll(changes []space.Change) []Event {
 // classify says what a change is to this watch; false if nothing.
 func (w *Watcher) classify(c *space.Change) (EventKind, bool) {
 	known := w.def.Shape == space.ShapeFields // the value before is, if there was one
-	before := !known || c.Before != nil && w.matches(space.KindFields, c.Before)
-	after := w.matches(c.Kind, c.Value)
+	before := !known || c.Before != nil && w.filter.Matches(space.KindFields, c.Before)
+	after := w.filter.Matches(c.Kind, c.Value)
 	switch c.Op {
 	case space.Written:
 		return Written, after
@@ -268,8 +273,6 @@ func (w *Watcher) classify(c *space.Change) (EventKind, bool) {
 	}
 	return Unmatched, before
 }
-
-func (w *Watcher) matches(kind Kind, value []byte) bool { return space.Matches(w.tmpl, kind, value) }
 
 // Cursor is a watcher's position: opaque text that any member understands.
 type Cursor string

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -243,4 +245,113 @@ func TestAggregatesSeeOneMoment(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+}
+
+// Three members answer for all groups alike, from any of them; while one of them
+// crashes the answer takes longer and stays whole.
+func TestAggregatesOverMembersAndThroughACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		r := g.nodes["a"].Router()
+		id := defaultSpace(t, r)
+		const n = 240
+		writeSeats(t, r, id, n)
+		spec := &aggregate.Spec{GroupBy: []string{"section"}, Columns: []aggregate.Column{aggregate.Count(), aggregate.Sum("price")}}
+		var want [][]any
+		for i := range 4 {
+			want = append(want, []any{string(rune('A' + i)), int64(n / 4), int64(n/4*i + 4*(n/4)*(n/4-1)/2)})
+		}
+		check := func(asked string, level Level) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			p, err := g.nodes[asked].Router().Aggregate(ctx, level, Aggregate{Space: id, Spec: spec})
+			if got := rowsOf(t, p, err); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, level %d: %v, want %v", asked, level, got, want)
+			}
+		}
+		g.agree()
+		for _, asked := range []string{"a", "b", "c"} {
+			check(asked, Linearizable)
+			check(asked, Local)
+		}
+		g.crash("b")
+		for range 5 {
+			check("a", Linearizable)
+			check("c", Linearizable)
+		}
+	})
+}
+
+// No bytes of a request or an answer make a decoder panic.
+func FuzzAggregateFrames(f *testing.F) {
+	spec := &aggregate.Spec{GroupBy: []string{"section"}, Columns: []aggregate.Column{aggregate.Count(), aggregate.Top(3, "price")}}
+	q := Aggregate{Space: 7, Template: []byte{0x80}, Spec: spec, Partitions: []space.PartitionID{1, 5}}
+	a := Aggregated{Done: 2, Partial: []byte("partial")}
+	f.Add(appendAggregate(nil, 3, Local, &q), appendAggregated(nil, &a))
+	f.Fuzz(func(t *testing.T, request, answer []byte) {
+		if g, level, q, err := parseAggregate(request); err == nil {
+			again := appendAggregate(nil, g, level, &q)
+			if g2, level2, q2, err := parseAggregate(again); err != nil || g2 != g || level2 != level || !reflect.DeepEqual(q2, q) {
+				t.Fatalf("%+v reads as %+v, %v", q, q2, err)
+			}
+		}
+		if a, err := parseAggregated(answer); err == nil {
+			if b, err := parseAggregated(appendAggregated(nil, &a)); err != nil || !reflect.DeepEqual(a, b) {
+				t.Fatalf("%+v reads as %+v, %v", a, b, err)
+			}
+		}
+	})
+}
+
+// BenchmarkAggregate measures a grouped sum over 100,000 entries of 16 partitions,
+// and the count of them.
+func BenchmarkAggregate(b *testing.B) {
+	n, err := OpenNode(b.Context(), NodeConfig{Partitions: 16})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close()
+	if err := n.Ready(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	r := n.Router()
+	def, _ := r.State().Space(DefaultSpace)
+	const entries = 100_000
+	for i := 0; i < entries; {
+		calls := map[space.PartitionID]*Call{}
+		for range 2000 {
+			key := fmt.Append(nil, "seat", i)
+			p := at(r, string(key))
+			if calls[p] == nil {
+				calls[p] = &Call{Partition: p}
+			}
+			value := encoded(b, map[string]any{"section": string(rune('A' + i%10)), "price": i, "buyer": "somebody with a name", "row": i % 50})
+			calls[p].Ops = append(calls[p].Ops, space.Op{Code: space.OpWrite, Space: def.ID, Key: key, Value: value, Kind: space.KindFields})
+			i++
+		}
+		r.Do(b.Context(), slices.Collect(maps.Values(calls)))
+	}
+	for name, spec := range map[string]*aggregate.Spec{
+		"grouped": {GroupBy: []string{"section"}, Columns: []aggregate.Column{aggregate.Count(), aggregate.Sum("price"), aggregate.Avg("price")}},
+		"count":   {Columns: []aggregate.Column{aggregate.Count()}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				p, err := r.Aggregate(b.Context(), Linearizable, Aggregate{Space: def.ID, Spec: spec})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if name == "count" {
+					if res, err := p.Result(); err != nil || res.Rows[0].Values[0] != int64(entries) {
+						b.Fatal(res, err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/entries, "ns/entry")
+		})
+	}
 }

@@ -158,9 +158,9 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 
 // edit returns what the command has made of a claim so far, or nil.
 func (pr *prepared) edit(number Seq) *claimEdit {
-	for i := range pr.edits {
-		if pr.edits[i].number == number {
-			return &pr.edits[i]
+	for i := range pr.held {
+		if pr.held[i].number == number {
+			return &pr.held[i]
 		}
 	}
 	return nil
@@ -171,13 +171,13 @@ func (pr *prepared) setEdit(x claimEdit) {
 		*e = x
 		return
 	}
-	pr.edits = append(pr.edits, x)
+	pr.held = append(pr.held, x)
 }
 
 // installClaims puts in force what the command made of claims that stay.
 func (p *Partition) installClaims() {
-	for i := range p.prep.edits {
-		x := &p.prep.edits[i]
+	for i := range p.prep.held {
+		x := &p.prep.held[i]
 		if _, ok := p.claims.byNumber[x.number]; !ok {
 			continue // a later operation has ended it
 		}

@@ -16,7 +16,7 @@ type prepared struct {
 	results []Result
 	made    []int // for each operation the effect whose version it reports, or -1
 	granted []grantedToken
-	edits   []claimEdit
+	held    []claimEdit
 	values  []byte // backing of values that mutations computed
 	// returned counts the bytes of the entries in results.
 	returned int
@@ -243,8 +243,8 @@ const (
 func (pr *prepared) reset() {
 	clear(pr.effects)
 	clear(pr.results)
-	clear(pr.edits)
-	pr.granted, pr.edits = pr.granted[:0], pr.edits[:0]
+	clear(pr.held)
+	pr.granted, pr.held = pr.granted[:0], pr.held[:0]
 	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
 	pr.mutated = 0
