@@ -13,12 +13,13 @@ import (
 )
 
 // ChangePart is a part of a change: a mutation ([Set], [Add], [Push], …) or a
-// condition or option ([If], [IfVersion], [OrCreate], [WithLease]). A part that
+// condition or option ([If], [IfVersion], [OrCreate], [WithLease], [AllowScan]). A part that
 // was made of what cannot be stored says so when the change is carried out.
 type ChangePart interface {
 	amend(*space.Op) error
 }
 
+//nolint:unparam // other parts fail
 func (o WriteOption) amend(op *space.Op) error {
 	o(op)
 	return nil
@@ -29,6 +30,12 @@ func (o WriteOption) amend(op *space.Op) error {
 // if the space has one, is set, and [WithLease] says how long the entry lives.
 func OrCreate() WriteOption {
 	return func(o *space.Op) { o.Flags |= space.FlagCreate }
+}
+
+// AllowScan lets a change by template examine any number of entries if no index
+// serves, where it would fail with [ErrScanRefused].
+func AllowScan() WriteOption {
+	return func(o *space.Op) { o.Flags |= space.FlagAllowScan }
 }
 
 // Changed is what a change has made of an entry.
@@ -85,7 +92,7 @@ func (s *Space[T]) changed(e Changed[Entry]) (Changed[T], error) {
 	c := Changed[T]{Version: e.Version, Fields: e.Fields}
 	if err := s.codec.decode(space.Entry{Value: e.Value.Value, Kind: e.Value.Kind}, &c.Value); err != nil {
 		// Not wrapped: refusals say that nothing has changed.
-		return c, fmt.Errorf("grid: changed to version %d, but the entry does not fit its Go type any more: %v", e.Version, err) //nolint:errorlint
+		return c, fmt.Errorf("grid: changed to version %d, but the entry does not fit its Go type any more: %v", e.Version, err) //nolint:errorlint // see above
 	}
 	return c, nil
 }

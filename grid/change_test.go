@@ -187,6 +187,22 @@ func TestChangeMatchChangesWhatMatches(t *testing.T) {
 	if _, err := shows.ChangeMatch(ctx, nil, 1, grid.Add("stock", 1), grid.IfVersion(3)); !errors.Is(err, space.ErrInvalid) {
 		t.Fatal(err)
 	}
+	bounded, err := g.CreateSpace(ctx, space.Definition{Name: "bounded", Shape: space.ShapeFields, ScanLimit: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		if _, err := g.Change(ctx, bounded.Name, fmt.Sprint("{t}", i), grid.OrCreate(), grid.Set("n", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := grid.Template{"n": 4}
+	if _, err := g.ChangeMatch(ctx, bounded.Name, last, 1, grid.Set("n", 9)); !errors.Is(err, grid.ErrScanRefused) {
+		t.Fatal(err)
+	}
+	if es, err := g.ChangeMatch(ctx, bounded.Name, last, 1, grid.Set("n", 9), grid.AllowScan()); err != nil || len(es) != 1 || string(es[0].Key) != "{t}4" {
+		t.Fatal(es, err)
+	}
 	narrow, err := shows.ChangeMatch(ctx, grid.Template{"hall": "west"}, 9, grid.If("stock >= ?", 4), grid.If("stock < 5"), grid.Add("stock", -4))
 	if err != nil || len(narrow) != 1 || narrow[0].Value.ID != "{t}4" || narrow[0].Value.Stock != 0 {
 		t.Fatalf("%+v, %v", narrow, err)

@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -95,6 +97,9 @@ func (h *held) invoke(ctx context.Context, l *leadership, p *carried, call *Invo
 		if c.Attempt == space.FinalAttempt || !overtaken(out.Reply) {
 			return out.Reply, nil
 		}
+		if stopped(out.Reply, space.CodeLocked) && !pause(ctx, lockWait) {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, space.CodeLocked.Err())
+		}
 	}
 	panic("cluster: a handler ran out of attempts without a final one")
 }
@@ -123,12 +128,21 @@ func checks(ops []space.Op) []space.Op {
 	return slices.DeleteFunc(ops, func(o space.Op) bool { return o.Code != space.OpCheck })
 }
 
+// lockWait is how long a handler waits for a transaction over several partitions
+// that has locked an entry, before it is run again.
+const lockWait = 20 * time.Millisecond
+
 // overtaken reports whether a command was aborted because something that it
-// depends on had changed.
+// depends on had changed, or is about to.
 func overtaken(reply []byte) bool {
+	return stopped(reply, space.CodeConflict) || stopped(reply, space.CodeLocked)
+}
+
+// stopped reports whether a command was aborted by an operation with a code.
+func stopped(reply []byte, code space.Code) bool {
 	r, err := space.DecodeReply(reply)
 	return err == nil && r.Code == space.CodeAborted && r.Failed >= 0 && r.Failed < len(r.Results) &&
-		r.Results[r.Failed].Code == space.CodeConflict
+		r.Results[r.Failed].Code == code
 }
 
 // refusal turns an error of an Invoker into one of a Service.

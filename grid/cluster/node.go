@@ -193,6 +193,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.wg.Go(n.settle)
 	n.wg.Go(n.hold)
 	n.wg.Go(n.govern)
+	n.wg.Go(n.resolve)
 	return nil
 }
 

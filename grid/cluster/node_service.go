@@ -67,6 +67,10 @@ func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outco
 			good, places = append(good, subs[i]), append(places, i)
 		}
 	}
+	if len(subs) == 1 && outs[0].Err == nil && c.Ops[0].Wait > 0 {
+		outs[0] = h.submitWaiting(ctx, l, subs[0], waitingCommand{subs[0].Partition, c.Session, c.Sequence})
+		return outs
+	}
 	for i, out := range h.submit(ctx, l, good) {
 		outs[places[i]] = out
 	}
@@ -162,6 +166,15 @@ func (h *held) read(ctx context.Context, l *leadership, get *Get, found *Found) 
 			return err
 		}
 		found.Entry, found.Code = p.Get(get.Space, get.Key)
+		if found.Code == space.OK && past(&found.Entry, l.now(get.Partition)) {
+			locked := false
+			if err := h.group.Inspect(ctx, func() { locked = p.Locked(get.Space, get.Key) }); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(err))
+			}
+			if locked {
+				break // its lease waits for the outcome of a transaction
+			}
+		}
 	}
 	if found.Code != space.OK {
 		found.Entry = space.Entry{}

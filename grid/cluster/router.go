@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,8 @@ type RouterConfig struct {
 type Router struct {
 	cfg   RouterConfig
 	links links
+	waits waitPool
+	txns  *txns
 
 	mu struct {
 		sync.Mutex
@@ -63,7 +66,7 @@ type Router struct {
 
 // NewRouter returns a router. Close it after use.
 func NewRouter(cfg RouterConfig) *Router {
-	r := &Router{cfg: cfg, links: newLinks(cfg.Dial)}
+	r := &Router{cfg: cfg, links: newLinks(cfg.Dial), waits: newWaitPool(cfg.Dial), txns: newTxns()}
 	for r.mu.session == 0 {
 		r.mu.session = space.SessionID(rand.Uint64())
 	}
@@ -71,7 +74,10 @@ func NewRouter(cfg RouterConfig) *Router {
 }
 
 // Close closes the router's connections. Requests in flight end as unknown.
-func (r *Router) Close() error { return r.links.close() }
+func (r *Router) Close() error {
+	r.txns.close()
+	return errors.Join(r.links.close(), r.waits.close())
+}
 
 // State returns the control group's state as the router knows it.
 func (r *Router) State() *State { return r.cfg.Topology.State() }
@@ -104,11 +110,24 @@ type Call struct {
 	begun bool
 	maybe bool // an attempt may have taken effect
 	body  []byte
+	// attempt counts the proposals that ran into a lock; stop: the first one that
+	// does ends the call.
+	attempt uint8
+	stop    bool
+}
+
+// encode makes the command that the call stands for.
+func (c *Call) encode(session space.SessionID) {
+	cmd := space.Command{
+		History: c.id.history, Session: session, Sequence: c.id.sequence, Acked: c.id.acked,
+		Deadline: c.id.deadline, Attempt: c.attempt, Independent: c.Independent, Ops: c.Ops,
+	}
+	c.body = cmd.Append(c.body[:0])
 }
 
 // Do carries out calls and returns when the outcome of each is known or ctx has
 // ended. Calls are repeated one by one: operations whose order matters belong into
-// one call.
+// one call. Operations that wait are for Wait.
 func (r *Router) Do(ctx context.Context, calls []*Call) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -119,8 +138,19 @@ func (r *Router) Do(ctx context.Context, calls []*Call) {
 			}
 			return
 		}
-		r.submit(ctx, g, of)
+		r.submit(ctx, g, slices.DeleteFunc(of, refuseWait))
 	})
+}
+
+// refuseWait fails a call that waits: it would hold the answers of all others.
+func refuseWait(c *Call) bool {
+	for i := range c.Ops {
+		if c.Ops[i].Wait != 0 {
+			c.Err = &space.Error{Code: space.CodeInvalid, Detail: "an operation that waits among others", Hint: "use Router.Wait"}
+			return true
+		}
+	}
+	return false
 }
 
 func errNoPartition(p space.PartitionID) error {
@@ -261,7 +291,7 @@ func (r *Router) judge(c *Call) error {
 	case space.CodeBusy:
 		return fmt.Errorf("%w: %w", ErrOverloaded, c.Reply.Code.Err())
 	}
-	return nil
+	return r.locked(c)
 }
 
 // fail ends a call whose time is up.
@@ -284,11 +314,7 @@ func (r *Router) begin(ctx context.Context, g GroupID, svc Service, calls []*Cal
 				return 0, err
 			}
 			c.id, c.begun = id, true
-			cmd := space.Command{
-				History: id.history, Session: r.mu.session, Sequence: id.sequence, Acked: id.acked,
-				Deadline: id.deadline, Independent: c.Independent, Ops: c.Ops,
-			}
-			c.body = cmd.Append(c.body[:0])
+			c.encode(r.mu.session)
 		}
 		if size += len(c.body); size > maxSubmitBytes && i > 0 {
 			return i, nil
@@ -301,10 +327,18 @@ func (r *Router) begin(ctx context.Context, g GroupID, svc Service, calls []*Cal
 // group if the partition is not known yet.
 func (r *Router) identify(ctx context.Context, g GroupID, svc Service, p space.PartitionID) (identity, error) {
 	deadline, _ := ctx.Deadline()
-	s := r.session(p)
+	return r.identifyIn(ctx, g, svc, p, r.session(p), min(time.Until(deadline), maxBudget)+answerMargin)
+}
+
+// identifyIn is identify with a session and a time for repeats that are given.
+func (r *Router) identifyIn(ctx context.Context, g GroupID, svc Service, p space.PartitionID, s *session, budget time.Duration) (identity, error) {
+	known := r.session(p)
 	for range 2 {
+		if s != known {
+			s.learn(known)
+		}
 		now := time.Now()
-		if id, ok := s.begin(now, min(deadline.Sub(now), maxBudget)+answerMargin); ok {
+		if id, ok := s.begin(now, budget); ok {
 			return id, nil
 		}
 		greetings, err := svc.Hello(ctx, g)
@@ -350,6 +384,7 @@ type turn struct {
 	r      *Router
 	ctx    context.Context
 	group  GroupID
+	links  *links
 	member MemberID
 	tried  int
 	wait   time.Duration
@@ -357,7 +392,7 @@ type turn struct {
 }
 
 func (r *Router) turn(ctx context.Context, g GroupID) *turn {
-	return &turn{r: r, ctx: ctx, group: g, wait: backoffMin}
+	return &turn{r: r, ctx: ctx, group: g, links: &r.links, wait: backoffMin}
 }
 
 // service returns the service of the member to try.
@@ -372,7 +407,7 @@ func (t *turn) service() (Service, error) {
 	if t.member == "" {
 		t.member = g.Replicas[t.tried%len(g.Replicas)].Member
 	}
-	return t.r.member(t.ctx, t.member)
+	return t.r.memberOver(t.ctx, t.links, t.member)
 }
 
 // again learns from a failed attempt and waits for the next one; false when the
@@ -422,6 +457,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // member returns the service of a member.
 func (r *Router) member(ctx context.Context, id MemberID) (Service, error) {
+	return r.memberOver(ctx, &r.links, id)
+}
+
+func (r *Router) memberOver(ctx context.Context, over *links, id MemberID) (Service, error) {
 	if id == r.cfg.Self && r.cfg.Local != nil {
 		return r.cfg.Local, nil
 	}
@@ -429,7 +468,7 @@ func (r *Router) member(ctx context.Context, id MemberID) (Service, error) {
 	if !ok || m.Peer == "" {
 		return nil, fmt.Errorf("%w: member %s has no address", ErrUnavailable, id)
 	}
-	return r.links.service(ctx, m.Peer)
+	return over.service(ctx, m.Peer)
 }
 
 // Member returns the service of one member, for questions about itself.

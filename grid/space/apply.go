@@ -28,6 +28,7 @@ const (
 // and the operations before it; then, if nothing aborts the command, all that
 // was prepared is installed, one change for each entry touched.
 func (p *Partition) Apply(now Time, c *Command) []byte {
+	p.waits.begin()
 	p.clock = max(p.clock, now)
 	if c.Session != 0 {
 		if c.History != p.history {
@@ -43,28 +44,47 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 		p.sessions.settle(c)
 	}
 	p.busy.Add(1)
+	p.lapse()
 	p.expire(maxExpirePerCommand)
+	p.forgetOutcomes()
 	p.build(buildStep)
-	var reply Reply
-	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
-		reply = p.applySystem(c)
-	} else {
-		reply = p.applyOps(c)
-	}
+	p.serve()
+	kept := p.run(c)
+	p.serve()
 	p.log.publish()
 	p.busy.Add(1)
+	return kept
+}
+
+// run carries out a command that is not a repeat and returns its reply, kept if
+// it may be asked for again.
+func (p *Partition) run(c *Command) []byte {
+	var reply Reply
+	switch {
+	case len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch:
+		reply = p.applySystem(c)
+	case len(c.Ops) == 1 && c.Ops[0].Code == OpCancel:
+		reply = p.applyCancel(c)
+	default:
+		reply = p.applyOps(c)
+	}
 	p.prep.reply = reply.Append(p.prep.reply[:0])
 	defer p.prep.reset() // it lets go of a large reply: not before that is copied
-	if c.Session != 0 {
-		return p.sessions.keep(c, reply.Code, p.prep.reply)
+	if c.Session == 0 {
+		return slices.Clone(p.prep.reply)
 	}
-	return slices.Clone(p.prep.reply)
+	kept := p.sessions.keep(c, reply.Code, p.prep.reply)
+	if reply.Code == CodeWaiting {
+		p.wait(c)
+	}
+	return kept
 }
 
 // ApplyBytes decodes a command and applies it. A command that does not decode is
 // refused with its reason; nothing but the clock changes.
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
+		p.waits.begin()
 		p.clock = max(p.clock, now)
 		return p.refuse(codeOf(err))
 	}
@@ -82,7 +102,15 @@ func (p *Partition) reply(code Code) Reply {
 }
 
 func (p *Partition) applyOps(c *Command) Reply {
+	if isTxn(c) {
+		return p.applyTxn(c)
+	}
 	code, failed := p.prepare(c)
+	if code != OK && c.mayWait() && mayCome(p.prep.results[failed].Code) {
+		if p.prep.results[failed].Code = p.mustWait(c); p.prep.results[failed].Code == CodeWaiting {
+			return p.reply(CodeWaiting)
+		}
+	}
 	if code == OK {
 		p.install()
 	} else {
@@ -100,7 +128,10 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 	for i := range c.Ops {
 		p.prep.results = append(p.prep.results, Result{})
 		p.prep.made = append(p.prep.made, -1)
-		code := p.prepareOp(&c.Ops[i], i)
+		code := CodeInvalid
+		if c.Ops[i].Wait == 0 || c.mayWait() {
+			code = p.prepareOp(&c.Ops[i], i)
+		}
 		p.prep.results[i].Code = code
 		if code != OK && !c.Independent {
 			return CodeAborted, i
@@ -113,14 +144,26 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	if p.prep.returned >= maxReplyBytes && o.returns() {
 		return CodeTooLarge
 	}
+	switch {
+	case o.Code == OpPrepare && i == 0 && p.prep.preparing:
+		return OK
+	case o.isStep(), p.prep.preparing && !o.preparable():
+		return CodeInvalid
+	}
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
 		p.prep.results[i].Count = o.Limit
 		return OK
 	}
+	if o.Code == OpAck || o.Code == OpNack || o.Code == OpExtend {
+		return p.prepareHeld(o, i)
+	}
 	sp := p.space(o.Space)
 	if sp == nil {
 		return CodeNoSpace
+	}
+	if code := p.locked(o); code != OK {
+		return code
 	}
 	switch o.Code {
 	case OpWrite:
@@ -139,6 +182,12 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareRead(sp, o, i)
 	case OpClear:
 		return p.prepareClear(sp, o, i)
+	case OpClaim:
+		return p.prepareClaim(sp, o, i)
+	case OpClaimMatch:
+		return p.prepareClaimMatch(sp, o, i)
+	case OpCheckMatch:
+		return p.prepareCheckMatch(sp, o)
 	}
 	return CodeInvalid
 }
@@ -152,6 +201,9 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 		return code
 	}
 	e, n, code := p.touch(sp, o.Key)
+	if code == OK {
+		code = p.guarded(sp, o.Kind, o.Value)
+	}
 	switch {
 	case code != OK:
 		return code
@@ -209,7 +261,13 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, &f, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	var found []Entry
+	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
+	if o.Code == OpTakeMatch {
+		found, code = p.findToHandOut(sp, &f, limit, allowScan)
+	} else {
+		found, code = p.find(sp, &f, limit, allowScan, false)
+	}
 	if code != OK {
 		return code
 	}
@@ -231,8 +289,9 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 }
 
 // find returns copies of at most limit entries that match: stored ones by order,
-// then those that this command has prepared to add.
-func (p *Partition) find(sp *entries, f *filter, limit int, allowScan bool) ([]Entry, Code) {
+// then those that this command has prepared to add. To take they must not be
+// locked by a prepared transaction.
+func (p *Partition) find(sp *entries, f *filter, limit int, allowScan, take bool) ([]Entry, Code) {
 	var found []Entry
 	size := p.prep.returned
 	add := func(e Entry) bool {
@@ -242,12 +301,12 @@ func (p *Partition) find(sp *entries, f *filter, limit int, allowScan bool) ([]E
 	}
 	more := true
 	code := sp.match(f, 0, allowScan, func(r arena.Record) bool {
-		if p.gone(r) {
+		if p.gone(sp, r) || take && p.txns.holds(sp.def.ID, r.Key()) {
 			return true
 		}
 		e := entryOf(r)
 		if x := p.prep.find(sp, e.Key); x != nil {
-			if !x.exists || !f.matches(x.entry.Kind, x.entry.Value) {
+			if !x.exists || x.hidden || !f.matches(x.entry.Kind, x.entry.Value) {
 				return true
 			}
 			e = x.entry
@@ -263,10 +322,10 @@ func (p *Partition) find(sp *entries, f *filter, limit int, allowScan bool) ([]E
 		// An entry whose new value matches though its stored one does not is
 		// found here, after the others: its place in the order would need a
 		// merge, which a command that changes and searches at once can do without.
-		if !more || x.space != sp || !x.exists || !x.dirty || !f.matches(x.entry.Kind, x.entry.Value) {
+		if !more || x.space != sp || !x.exists || x.hidden || !x.dirty || !f.matches(x.entry.Kind, x.entry.Value) {
 			continue
 		}
-		if x.existed && f.matches(Kind(x.old.Kind()), x.old.Value()) {
+		if x.existed && !isHidden(x.old) && f.matches(kindOf(x.old), x.old.Value()) {
 			continue
 		}
 		more = add(x.entry)
@@ -294,6 +353,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	changed, count, code := p.prep.mutate(kind, value, o.Mutations)
 	if code == OK {
 		code = checkValue(&sp.def, kind, len(changed))
+	}
+	if code == OK {
+		code = p.guarded(sp, kind, changed)
 	}
 	if code == OK && !sp.def.routed(o.Key, kind, changed) {
 		code = CodeInvalid
@@ -340,16 +402,22 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
-	e, n, code := p.touch(sp, o.Key)
-	switch {
-	case code != OK:
+	e, n, code := p.reach(sp, o.Key)
+	if code != OK {
 		return code
-	case o.Code == OpCheck && o.Match == 0 && e.exists && !o.conditional(), o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
-		return CodeConflict
-	case o.Code == OpRead && !e.exists:
-		return CodeNotFound
 	}
-	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+	exists := e.exists && !e.hidden // a check sees what a read sees
+	switch {
+	case e.hidden && p.prep.preparing:
+		return CodeClaimed // the claim may end before the transaction does
+	case o.Code == OpCheck && o.Match == 0 && exists && !o.conditional(), o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
+		return CodeConflict
+	case o.Code == OpRead && !exists:
+		return CodeNotFound
+	case !exists && !o.conditional():
+		return OK
+	}
+	if code := p.unmet(o, exists, &e.entry); code != OK {
 		return code
 	}
 	p.prep.results[i].Version = e.version()
@@ -365,7 +433,7 @@ func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, &f, max(o.Limit, 1), true)
+	found, code := p.find(sp, &f, max(o.Limit, 1), true, true)
 	if code != OK {
 		return code
 	}
@@ -395,50 +463,71 @@ func (p *Partition) grant(sp *entries, lease time.Duration) (Time, Code) {
 }
 
 // install puts everything prepared in force, one change for each entry that
-// differs from before.
+// differs from before and one for each claim.
 func (p *Partition) install() {
 	left := 0
 	for j := range p.prep.effects {
-		if p.prep.effects[j].real() {
-			left++
-		}
+		left += p.prep.effects[j].changes()
 	}
 	for j := range p.prep.effects {
 		x := &p.prep.effects[j]
-		if !x.real() {
-			continue
+		if x.ends != 0 {
+			p.claims.remove(x.ends)
 		}
-		left--
-		p.seq++
-		ch := Change{
-			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
-			At: p.clock, More: left, Order: x.entry.Order,
+		if x.real() {
+			left--
+			p.installEffect(x, left)
 		}
-		if x.existed && x.space.def.Shape == ShapeFields {
-			ch.Before = x.old.Value()
+		if x.claimed != 0 {
+			left--
+			p.hide(x, left)
 		}
-		if x.exists {
-			x.entry.Version = p.seq
-			ch.Op = Updated
-			if !x.existed {
-				ch.Op = Written
-				x.entry.Order = x.space.nextOrder
-			}
-			ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
-			x.space.put(&x.entry, x.old, x.existed)
-			p.available(x.space, x.entry.Order)
-		} else {
-			ch.Op, ch.Cause = Removed, x.cause
-			x.space.remove(x.old)
-		}
-		p.log.append(&ch)
 	}
+	p.installClaims()
 	p.prep.settle()
 }
 
-// expire removes entries whose lease has ended, in the order of space, deadline
-// and order, at most limit of them.
+// installEffect makes an entry what the command has made of it. left is how many
+// changes of the command follow.
+func (p *Partition) installEffect(x *effect, left int) {
+	p.seq++
+	ch := Change{
+		Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
+		At: p.clock, More: left, Order: x.entry.Order, Txn: p.prep.txn,
+	}
+	if x.existed && x.space.def.Shape == ShapeFields {
+		ch.Before = x.old.Value()
+	}
+	if !x.exists {
+		ch.Op, ch.Cause = Removed, x.cause
+		x.space.remove(x.old)
+		p.log.append(&ch)
+		p.offerHeads(x.space)
+		return
+	}
+	x.entry.Version = p.seq
+	switch {
+	case !x.existed:
+		ch.Op = Written
+		x.entry.Order = x.space.nextOrder
+	case x.released:
+		ch.Op = Released
+	default:
+		ch.Op = Updated
+	}
+	ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
+	ch.Attempts = x.entry.Attempts
+	x.space.put(&x.entry, x.old, x.existed)
+	p.log.append(&ch)
+	if x.claimed == 0 {
+		p.offer(x.space, x.entry.Order)
+	}
+}
+
+// expire ends claims whose time is up and removes entries whose lease has ended,
+// these in the order of space, deadline and order: at most limit of both.
 func (p *Partition) expire(limit int) {
+	limit = p.endClaims(limit)
 	spaces := *p.spaces.Load()
 	due := false
 	for _, sp := range spaces {
@@ -478,4 +567,5 @@ func (p *Partition) expireEntry(sp *entries, r arena.Record) {
 	}
 	p.log.append(&ch)
 	sp.remove(r)
+	p.offerHeads(sp)
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // redefine puts a new definition in force: indexes that stay keep what they
-// hold, others begin to be built, and are used when that is done.
+// hold, others begin to be built, and are used when that is done. Groups by
+// another field are made at once.
 func (sp *entries) redefine(def Definition) *entries {
 	next := *sp
 	next.def = def
@@ -19,6 +20,9 @@ func (sp *entries) redefine(def Definition) *entries {
 			continue
 		}
 		next.indexes[i] = &fieldIndex{Index: x, end: sp.nextOrder}
+	}
+	if def.Group != sp.def.Group {
+		next.regroup()
 	}
 	return &next
 }
@@ -71,7 +75,7 @@ func (p *Partition) build(limit int) {
 // extend builds an index further by at most limit entries and returns what is
 // left of the limit.
 func (sp *entries) extend(x *fieldIndex, limit int) int {
-	for r := range sp.table.Ascend(x.next) {
+	for r := range sp.visible(x.next) {
 		if r.Order() >= x.end {
 			break
 		}
@@ -81,7 +85,7 @@ func (sp *entries) extend(x *fieldIndex, limit int) int {
 		}
 		limit--
 		x.next = r.Order() + 1
-		if shown(r) {
+		if !isHidden(r) {
 			e := entryOf(r)
 			sp.enter(x, &e)
 		}

@@ -4,11 +4,11 @@ package space
 // all of them or, if one does not take them, to none. Like every search it stops
 // early at entries of maxReplyBytes.
 func (p *Partition) prepareChangeMatch(sp *entries, o *Op, i int) Code {
-	f, code := parseFilter(o)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, &f, max(o.Limit, 1), o.Flags&FlagAllowScan != 0)
+	found, code := p.find(sp, &f, max(o.Limit, 1), o.Flags&FlagAllowScan != 0, true)
 	if code != OK {
 		return code
 	}
@@ -20,6 +20,12 @@ func (p *Partition) prepareChangeMatch(sp *entries, o *Op, i int) Code {
 		e := &found[j]
 		if e.Value, _, code = p.prep.mutate(e.Kind, e.Value, o.Mutations); code == OK {
 			code = checkValue(&sp.def, e.Kind, len(e.Value))
+		}
+		if code == OK {
+			code = p.guarded(sp, e.Kind, e.Value)
+		}
+		if code == OK && !sp.def.routed(e.Key, e.Kind, e.Value) {
+			code = CodeInvalid
 		}
 		if code != OK {
 			p.prep.values = p.prep.values[:base]

@@ -56,7 +56,7 @@ const (
 	OpExtend      OpCode = 15 // the claim under Token ends Lease from now
 	OpChangeMatch OpCode = 16 // apply Mutations to the first Limit entries that match
 	OpCheckMatch  OpCode = 17 // fail if a change after Match made an entry match
-	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target
+	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target and whose deadline is this one's
 
 	OpPrepare OpCode = 19 // first of a command: lock for Txn what the operations behind it touch
 	OpDecide  OpCode = 20 // write the outcome of Txn, unless there is one, and return it
@@ -88,12 +88,13 @@ type OpFlags uint8
 
 // The flags of an operation.
 const (
-	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange: the entry made
+	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange, OpChangeMatch: the entries made
 	FlagKeepLease                     // OpWrite: an existing entry keeps its deadline
-	FlagAllowScan                     // OpTakeMatch, OpReadMatch: no limit on entries examined
+	FlagAllowScan                     // OpTakeMatch, OpReadMatch, OpChangeMatch: no limit on entries examined
 	FlagCreate                        // OpChange: start from an empty value of kind Kind if the key is absent
 	FlagUncounted                     // OpNack: the claim does not count as an attempt
 	FlagCommit                        // OpDecide, OpFinish: the outcome is commit, otherwise abort
+	FlagSettled                       // OpDecide: every participant has finished the commit; kept for Lease yet
 )
 
 // Forever as a lease asks for a lease without end, also in a space whose
@@ -108,7 +109,7 @@ type Op struct {
 	Kind      Kind
 	Flags     OpFlags
 	Space     ID
-	Limit     int           // OpTakeMatch, OpReadMatch, OpClear: at most so many entries; 0 is 1
+	Limit     int           // OpTakeMatch, OpReadMatch, OpChangeMatch, OpClear: at most so many entries; 0 is 1
 	Match     Seq           // OpWrite, OpTake, OpChange, OpRenew, OpClaim: required version, 0 is any
 	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default; of a claim: see OpClaim to OpExtend
 	Key       []byte
@@ -123,9 +124,11 @@ type Op struct {
 	// Wait is how long OpTake, OpTakeMatch, OpClaim and OpClaimMatch wait for an
 	// entry, on the partition clock; 0 does not wait. Such an operation stands
 	// alone in a client's command.
-	Wait   time.Duration
-	Token  Token       // OpAck, OpNack, OpExtend
-	Target uint64      // OpCancel
+	Wait  time.Duration
+	Token Token // OpAck, OpNack, OpExtend
+	// Target is, of OpCancel, a sequence of the session; of OpPrepare and
+	// OpDecide, the moment on the home's clock from which on it does not commit.
+	Target uint64
 	Txn    TxnID       // OpPrepare, OpDecide, OpFinish
 	Home   PartitionID // OpPrepare: the partition that decides
 }

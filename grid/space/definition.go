@@ -161,6 +161,8 @@ func (d *Definition) Validate() error {
 		return bad("unknown shape %d", d.Shape)
 	case d.Lease < 0, d.ClaimLease < 0:
 		return bad("a lease must not be negative")
+	case d.ClaimLease > MaxClaimLease:
+		return bad("a claim lasts at most %v", MaxClaimLease)
 	case d.MaxAttempts < 0 || d.MaxAttempts > MaxAttempts:
 		return bad("the attempts are 0 (no limit) to %d", MaxAttempts)
 	case d.MaxAttempts > 0 && (d.DeadLetter == 0 || d.DeadLetter == d.ID):

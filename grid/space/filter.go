@@ -134,6 +134,16 @@ func (f *filter) matches(kind Kind, value []byte) bool {
 	return f.predicate == nil || f.predicate.Match(value)
 }
 
+// field returns the value that the template demands of a field.
+func (f *filter) field(name string) ([]byte, bool) {
+	for i := range f.fields {
+		if string(f.fields[i].name) == name {
+			return f.fields[i].value, true
+		}
+	}
+	return nil, false
+}
+
 // equal returns the value that the template demands at a path.
 func (f *filter) equal(path string) ([]byte, bool) {
 	if f.template == nil {

@@ -23,7 +23,10 @@ const (
 	sectionEntries  = 3
 	sectionChanges  = 4
 	sectionSessions = 5
-	sectionEnd      = 6
+	sectionClaims   = 6
+	sectionWaiting  = 7
+	sectionTxns     = 8
+	sectionEnd      = 15
 )
 
 // sectionBytes is the size at which a section is cut: small enough to be checked
@@ -41,6 +44,9 @@ type Image struct {
 	changes *Changelog
 	floor   Seq
 	answers []byte
+	claims  *claims
+	waiting []byte
+	txns    []byte
 }
 
 type imageSpace struct {
@@ -53,7 +59,10 @@ type imageSpace struct {
 // Image cuts the partition. Only the goroutine that applies may call it; the
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
-	img := &Image{seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil)}
+	img := &Image{
+		seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil),
+		claims: p.claims.clone(), waiting: p.waits.append(nil), txns: p.txns.append(nil),
+	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		sp := spaces[id]
@@ -132,6 +141,14 @@ func (img *Image) Export(w io.Writer) error {
 	for chunk := range slices.Chunk(img.answers, sectionBytes) {
 		s.write(sectionSessions, chunk)
 	}
+	img.claims.each(func(appendTo func([]byte) []byte) { s.add(sectionClaims, appendTo) })
+	s.flush(sectionClaims)
+	for chunk := range slices.Chunk(img.waiting, sectionBytes) {
+		s.write(sectionWaiting, chunk)
+	}
+	for chunk := range slices.Chunk(img.txns, sectionBytes) {
+		s.write(sectionTxns, chunk)
+	}
 	s.write(sectionEnd, binary.AppendUvarint(nil, entries))
 	if s.err == nil {
 		s.err = s.w.Flush()
@@ -201,6 +218,12 @@ func (img *Image) Digest() Digest {
 		panic("space: an image lacks the changes above its floor: " + err.Error())
 	}
 	state.Write(img.answers)
+	img.claims.each(func(appendTo func([]byte) []byte) {
+		buf = appendTo(buf[:0])
+		state.Write(buf)
+	})
+	state.Write(img.waiting)
+	state.Write(img.txns)
 	copy(d.State[:], state.Sum(nil))
 	return d
 }

@@ -14,9 +14,9 @@ import (
 // holds (hash of all values but the last and place of the last, order). Hashes
 // collide and places are shared, so every hit is compared.
 //
-// An index that is added to a space with entries is built step by step. Entries
-// with an order in [next, end) are not in it yet; those that are written
-// meanwhile lie at or above end, and are in it at once.
+// An index that is added to a space with entries is built step by step: those
+// with an order in [next, end) may not be in it yet. What is written meanwhile
+// enters it at once, wherever it lies.
 type fieldIndex struct {
 	Index
 	hashed pairtree.Set[pairtree.Pair]   // of a hash index
@@ -27,10 +27,6 @@ type fieldIndex struct {
 
 // built reports whether every entry that has the fields is in the index.
 func (x *fieldIndex) built() bool { return x.next >= x.end }
-
-// covers reports whether the index holds the entry of an order, if that entry
-// has the fields.
-func (x *fieldIndex) covers(order uint64) bool { return order < x.next || order >= x.end }
 
 // equalFields returns the fields that serve equality only.
 func (x *fieldIndex) equalFields() []string {
@@ -108,18 +104,9 @@ func hashValue(h *maphash.Hash, v []byte) {
 	h.Write(v)
 }
 
-// shown reports whether an entry can be found by leases and indexes: one that is
-// hidden has a mark beside its kind.
-func shown(r arena.Record) bool { return Kind(r.Kind()) <= KindFields }
-
-// index enters a record into the leases and into every index that covers it.
-func (sp *entries) index(r arena.Record) {
-	e := entryOf(r)
-	sp.introduce(&e)
-}
-
-// introduce is index for an entry that is stored with what e says.
-func (sp *entries) introduce(e *Entry) {
+// index enters a visible entry into the leases and into every index that covers
+// it.
+func (sp *entries) index(e *Entry) {
 	if e.Deadline != Never {
 		sp.leases.Insert(uint64(e.Deadline), e.Order)
 	}
@@ -128,9 +115,9 @@ func (sp *entries) introduce(e *Entry) {
 	}
 }
 
-// enter enters an entry into one index, if the index covers it.
+// enter enters an entry into one index, if it has the fields.
 func (sp *entries) enter(x *fieldIndex, e *Entry) {
-	if e.Kind != KindFields || !x.covers(e.Order) {
+	if e.Kind != KindFields {
 		return
 	}
 	if k, ok := x.key(sp.seed, e.Value); ok {
@@ -138,7 +125,7 @@ func (sp *entries) enter(x *fieldIndex, e *Entry) {
 	}
 }
 
-// unindex takes a record out of the leases and of every index.
+// unindex takes a visible record out of the leases and of every index.
 func (sp *entries) unindex(r arena.Record) {
 	if d := r.Deadline(); Time(d) != Never {
 		sp.leases.Delete(uint64(d), r.Order())
@@ -147,9 +134,6 @@ func (sp *entries) unindex(r arena.Record) {
 		return
 	}
 	for _, x := range sp.indexes {
-		if !x.covers(r.Order()) {
-			continue
-		}
 		if k, ok := x.key(sp.seed, r.Value()); ok {
 			x.delete(k, r.Order())
 		}
@@ -168,9 +152,6 @@ func (sp *entries) reindex(old arena.Record, e *Entry) {
 		}
 	}
 	for _, x := range sp.indexes {
-		if !x.covers(e.Order) {
-			continue
-		}
 		var was, is indexKey
 		var had, has bool
 		if Kind(old.Kind()) == KindFields {

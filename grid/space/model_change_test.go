@@ -103,13 +103,14 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 			c[i] = out
 			return c, n, code
 		}
-		old, n, code := c[i], 0, space.OK
+		old := c[i]
 		if old == nil {
 			if old = map[string]any{}; m.Code == space.MutUnset || m.Code == space.MutRemove {
 				return c, 0, space.OK
 			}
 		}
-		c[i], n, code = modelAt(old, path[1:], m)
+		out, n, code := modelAt(old, path[1:], m)
+		c[i] = out
 		return c, n, code
 	case map[string]any:
 		c = maps.Clone(c)
@@ -280,7 +281,7 @@ func modelText(sum any) string {
 
 // changeMatch changes the first entries that match, or none of them.
 func (m *model) changeMatch(s *modelSpace, o *space.Op, touched *[]modelKey) space.Result {
-	found := m.match(s, &space.Op{Code: space.OpReadMatch, Template: o.Template, Limit: o.Limit}, nil)
+	found := m.match(s, o, nil)
 	if found.Code != space.OK {
 		return found
 	}
@@ -291,6 +292,9 @@ func (m *model) changeMatch(s *modelSpace, o *space.Op, touched *[]modelKey) spa
 			return space.Result{Code: code}
 		}
 		e.Value, e.Version = value, unnumbered
+		if m.txns.guarded(o.Space, e) {
+			return space.Result{Code: space.CodeLocked}
+		}
 		s.entries[string(e.Key)] = e
 		*touched = append(*touched, modelKey{o.Space, string(e.Key)})
 		if o.Flags&space.FlagReturn != 0 {

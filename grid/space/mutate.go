@@ -6,10 +6,19 @@ import (
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// maxMutated bounds the bytes that the mutations of one command read and write
-// together, since each of them goes through a whole value: at most some tenths
-// of a second of work come out of one command, however small it is.
-const maxMutated = 128 << 20
+const (
+	// maxMutated bounds the bytes that the mutations of one command read and write
+	// together, since each of them goes through a whole value: at most some tenths
+	// of a second of work come out of one command, however small it is.
+	maxMutated = 128 << 20
+	// searchWeight is how many times its bytes a value counts for if elements are
+	// looked for in it: a comparison takes so much longer than a copy.
+	searchWeight = 8
+)
+
+// fewEdits is how many fields are set one by one before it pays to sort them and
+// to go through the value once for all.
+const fewEdits = 3
 
 // mutate applies mutations to a value, in order, and returns the new value,
 // which lies in the scratch buffer, and the number of fields and elements that
@@ -21,9 +30,21 @@ func (pr *prepared) mutate(kind Kind, value []byte, ms []Mutation) ([]byte, int,
 	}
 	// Behind base lie the value so far and, while a mutation runs, the next one.
 	base, count := len(pr.values), 0
-	for i := range ms {
-		start := len(pr.values)
-		out, n, code := ms[i].apply(pr.values, kind, value)
+	for len(ms) > 0 {
+		start, done := len(pr.values), 1
+		var out []byte
+		var n int
+		var code Code
+		if edits := pr.editsIn(kind, ms); len(edits) > fewEdits {
+			var err error
+			out, n, err = msgp.EditFields(pr.values, value, edits)
+			code, done = editCode(err), len(edits)
+		} else {
+			out, n, code = ms[0].apply(pr.values, kind, value)
+		}
+		if c := ms[0].Code; c == MutInsert || c == MutRemove {
+			pr.mutated += searchWeight * len(value)
+		}
 		if pr.mutated += len(value) + max(len(out)-start, 0); code == OK && len(out)-start > MaxValueBytes || pr.mutated > maxMutated {
 			code = CodeTooLarge
 		}
@@ -35,8 +56,30 @@ func (pr *prepared) mutate(kind Kind, value []byte, ms []Mutation) ([]byte, int,
 		pr.values = out[:end]
 		value = out[base:end:end]
 		count += n
+		ms = ms[done:]
 	}
 	return value, count, OK
+}
+
+// editsIn returns the first mutations as edits, as many as set whole fields, or
+// remove them, and nothing else. (Both together would count otherwise than one
+// after the other.) The result is scratch.
+func (pr *prepared) editsIn(kind Kind, ms []Mutation) []msgp.FieldEdit {
+	pr.edits = pr.edits[:0]
+	for i := range ms {
+		m := &ms[i]
+		set := m.Code == MutSet && m.Arg != nil
+		whole := kind == KindFields && m.Field != "" && len(m.Field) <= MaxKeyBytes && len(m.Path) == 0
+		if !whole || !set && m.Code != MutUnset || m.Code != ms[0].Code {
+			break
+		}
+		e := msgp.FieldEdit{Name: m.Field}
+		if set {
+			e.Value = m.Arg
+		}
+		pr.edits = append(pr.edits, e)
+	}
+	return pr.edits
 }
 
 // apply appends the value that m makes of value, and returns how many fields or

@@ -26,6 +26,10 @@ func BenchmarkChange(b *testing.B) {
 	}
 	long := fields(4)
 	long["list"] = list
+	var sets []space.Mutation
+	for i := range 50 {
+		sets = append(sets, at(space.MutSet, fmt.Sprintf("field-%02d", 49-i), int64(i)))
+	}
 	for _, bench := range []struct {
 		name  string
 		value map[string]any
@@ -37,6 +41,7 @@ func BenchmarkChange(b *testing.B) {
 		{"add/bounded", fields(4), []space.Mutation{bounded(at(space.MutAdd, "field-02", int64(1)), int64(0), nil)}},
 		{"push/1000 elements", long, []space.Mutation{at(space.MutPush, "list", int64(7)), at(space.MutUnset, "list.1000", nil)}},
 		{"insert/1000 elements", long, []space.Mutation{at(space.MutInsert, "list", int64(999))}},
+		{"set/50 of 64 fields", fields(64), sets},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			p := newPartition(b)

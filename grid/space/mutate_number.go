@@ -1,6 +1,7 @@
 package space
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 
@@ -151,7 +152,7 @@ func parseInt(b []byte) (int64, Code) {
 	}
 	v, err := strconv.ParseInt(string(b), 10, 64)
 	var room [digits]byte
-	if err != nil || string(strconv.AppendInt(room[:0], v, 10)) != string(b) {
+	if err != nil || !bytes.Equal(strconv.AppendInt(room[:0], v, 10), b) {
 		return 0, CodeWrongKind
 	}
 	return v, OK

@@ -56,6 +56,13 @@ func TestMutationsEqualModel(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(rt, "mutations") {
 			ms = append(ms, drawAnyMutation(rt, kind == space.KindFields || rapid.IntRange(0, 9).Draw(rt, "named") == 0))
 		}
+		if kind == space.KindFields && rapid.Bool().Draw(rt, "a run") {
+			code := rapid.SampledFrom([]space.MutationCode{space.MutSet, space.MutUnset}).Draw(rt, "of")
+			for range rapid.IntRange(1, 9).Draw(rt, "more") {
+				name := rapid.SampledFrom(append(mutationFields, "", "d", "longer")).Draw(rt, "field")
+				ms = append(ms, space.Mutation{Code: code, Field: name, Arg: encode(drawValue(rt, 1))})
+			}
+		}
 		want, count, code := modelMutate(kind, value, ms)
 		got, stored := change(t, p, kind, value, ms...)
 		if code != space.OK {
@@ -258,6 +265,23 @@ func TestMutationsOfOneCommandAreBounded(t *testing.T) {
 	if r := apply(t, p, 1, command(add)); r.Results[0].Code != space.CodeTooLarge {
 		t.Fatal(r.Results[0].Code)
 	}
+	search := add
+	search.Mutations = slices.Repeat([]space.Mutation{at(space.MutRemove, "none", int64(1))}, 20)
+	if r := apply(t, p, 1, command(search)); r.Results[0].Code != space.CodeTooLarge {
+		t.Fatalf("20 searches of the largest value: %v", r.Results[0].Code)
+	}
+	// Fields that are set, or removed, in one go are no more work than one.
+	set, unset := add, add
+	set.Mutations, unset.Mutations = nil, nil
+	for i := range 1000 {
+		set.Mutations = append(set.Mutations, space.Mutation{Code: space.MutSet, Field: fmt.Sprint("f", i), Arg: []byte{0}})
+		unset.Mutations = append(unset.Mutations, space.Mutation{Code: space.MutUnset, Field: fmt.Sprint("f", i)})
+	}
+	set.Mutations = append(set.Mutations, space.Mutation{Code: space.MutSet, Field: "x", Arg: []byte{0}})
+	if r := apply(t, p, 1, command(set, unset)); r.Code != space.OK || r.Results[0].Count != 1000 || r.Results[1].Count != 1000 {
+		t.Fatalf("%+v", r)
+	}
+	apply(t, p, 1, command(space.Op{Code: space.OpWrite, Space: 1, Key: []byte("k"), Kind: space.KindFields, Value: large}))
 	add.Mutations = add.Mutations[:20]
 	if r := apply(t, p, 1, command(add)); r.Code != space.OK {
 		t.Fatal(r.Results[0].Code)

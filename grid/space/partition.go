@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 )
 
 // Partition is all that one partition holds: entries, indexes, changelog, kept
@@ -34,7 +35,10 @@ type Partition struct {
 
 	spaces   atomic.Pointer[map[ID]*entries] // copied on change; read without a lock
 	sinks    []sinkState                     // ascending by id
+	claims   *claims
 	sessions sessions
+	waits    waits
+	txns     transactions
 	log      *Changelog
 
 	// busy is odd while Apply works, so that View can tell.
@@ -61,8 +65,10 @@ type sinkState struct {
 func New(id PartitionID, history History) *Partition {
 	p := &Partition{
 		id: id, history: history,
-		sessions: newSessions(), log: newChangelog(0), seed: maphash.MakeSeed(),
+		claims: newClaims(), sessions: newSessions(), txns: newTransactions(),
+		log: newChangelog(0), seed: maphash.MakeSeed(),
 	}
+	p.beginWaits()
 	p.spaces.Store(&map[ID]*entries{})
 	return p
 }
@@ -84,6 +90,10 @@ type Status struct {
 	Bytes      int64 // records and their garbage, without indexes
 	LogBytes   int64 // encoded changes kept
 	Answers    int   // kept answers
+	Claims     int   // entries that are claimed, or wait out the delay of a nack; part of Entries
+	Waiting    int   // commands that wait for an entry
+	Prepared   int   // transactions prepared and not finished
+	Outcomes   int   // outcomes of transactions kept
 	Sinks      []Sink
 	Watermarks []Watermark
 	Building   []IndexProgress // indexes that are still being built
@@ -94,6 +104,8 @@ func (p *Partition) Status() Status {
 	s := Status{
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
 		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
+		Claims: len(p.claims.byNumber), Waiting: len(p.waits.byPlace),
+		Prepared: len(p.txns.prepared), Outcomes: len(p.txns.outcomes),
 	}
 	if p.epoch > 0 {
 		s.Wall = time.Unix(0, p.wall).Add(p.clock.Sub(p.wallAt)).UTC()
@@ -138,7 +150,7 @@ func (p *Partition) Epoch() Epoch { return p.epoch }
 func (p *Partition) History() History { return p.history }
 
 // Get returns the entry under a key of a space, with CodeNotFound if there is
-// none and CodeNoSpace if there is no such space. Any goroutine may call it
+// none, or a claim hides it, and CodeNoSpace if there is no such space. Any goroutine may call it
 // beside a running Apply; it takes no lock and copies nothing. The entry may be
 // past its deadline if no command stamped past it has been applied: see
 // Entry.Deadline.
@@ -148,16 +160,16 @@ func (p *Partition) Get(id ID, key []byte) (Entry, Code) {
 		return Entry{}, CodeNoSpace
 	}
 	r, ok := sp.table.Get(key)
-	if !ok {
+	if !ok || isHidden(r) {
 		return Entry{}, CodeNotFound
 	}
 	return entryOf(r), OK
 }
 
-// Count returns the number of entries of a space. Any goroutine may call it.
+// Count returns the number of entries of a space that no claim hides. Any goroutine may call it.
 func (p *Partition) Count(id ID) int {
 	if sp := (*p.spaces.Load())[id]; sp != nil {
-		return sp.table.Len()
+		return max(0, sp.table.Len()-int(sp.hidden.count.Load()))
 	}
 	return 0
 }
@@ -176,7 +188,8 @@ func (p *Partition) View(read func()) bool {
 }
 
 // Scan calls fn for the entries of a space in their order, from the given order
-// number on, until fn returns false. Any goroutine may call it, inside View if
+// number on, until fn returns false. It is for those who mirror a space: claimed
+// entries are among them, marked as such. Any goroutine may call it, inside View if
 // it needs one state.
 func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
 	sp := (*p.spaces.Load())[id]
@@ -207,7 +220,7 @@ func (p *Partition) Match(dst []Entry, id ID, template, predicate []byte, from u
 		return dst, false, code
 	}
 	code = sp.match(&f, from, allowScan, func(r arena.Record) bool {
-		if !p.gone(r) {
+		if !p.gone(sp, r) {
 			dst = append(dst, entryOf(r))
 			room -= len(r.Key()) + len(r.Value())
 		}
@@ -217,23 +230,21 @@ func (p *Partition) Match(dst []Entry, id ID, template, predicate []byte, from u
 	return dst, more, code
 }
 
-// NextDeadline returns the earliest end of a lease, or Never if no entry has
-// one. Only the goroutine that applies may call it.
+// NextDeadline returns the earliest end of a lease, a claim or a wait, or Never if
+// there is none. Only the goroutine that applies may call it.
 func (p *Partition) NextDeadline() Time {
 	next := Never
+	for _, tree := range []*pairtree.Tree{&p.claims.deadlines, &p.waits.ends} {
+		if d, _, ok := tree.Min(); ok && (next == Never || Time(d) < next) {
+			next = Time(d)
+		}
+	}
 	for _, sp := range *p.spaces.Load() {
 		if d, _, ok := sp.leases.Min(); ok && (next == Never || Time(d) < next) {
 			next = Time(d)
 		}
 	}
 	return next
-}
-
-// gone reports whether an entry's lease has ended: its removal may not have been
-// applied yet, but nobody sees it any more.
-func (p *Partition) gone(r arena.Record) bool {
-	d := Time(r.Deadline())
-	return d != Never && d <= p.clock
 }
 
 // space returns the entries of a space, or nil.
@@ -253,8 +264,9 @@ func (p *Partition) setSpace(id ID, sp *entries) {
 
 func entryOf(r arena.Record) Entry {
 	return Entry{
-		Key: r.Key(), Value: r.Value(), Kind: Kind(r.Kind()),
+		Key: r.Key(), Value: r.Value(), Kind: kindOf(r),
 		Version: Seq(r.Version()), Order: r.Order(), Deadline: Time(r.Deadline()),
+		Attempts: int(r.Extra()), Claimed: isHidden(r),
 	}
 }
 

@@ -41,6 +41,28 @@ func (p place) shared() bool { return p.lo&1 != 0 }
 
 func (p place) less(q place) bool { return p.hi < q.hi || p.hi == q.hi && p.lo < q.lo }
 
+// next and previous return the adjacent place, of a value or not. There is none
+// beyond the first and the last.
+func (p place) next() place {
+	if p == lastPlace {
+		return p
+	}
+	if p.lo++; p.lo == 0 {
+		p.hi++
+	}
+	return p
+}
+
+func (p place) previous() place {
+	if p == (place{}) {
+		return p
+	}
+	if p.lo--; p.lo == math.MaxUint64 {
+		p.hi--
+	}
+	return p
+}
+
 // placed puts a place together from a kind and 92 bits of content, of which hi
 // holds the upper 64 and lo the lower 28.
 func placed(kind uint32, hi uint64, lo uint32, shared bool) place {

@@ -163,10 +163,14 @@ func placeSpans(b predicate.Bound) []span {
 	if b.Equal == nil {
 		low, high := place{}, lastPlace
 		if b.Low != nil {
-			low = placeOf(b.Low)
+			if low = placeOf(b.Low); b.LowOpen && !low.shared() {
+				low = low.next()
+			}
 		}
 		if b.High != nil {
-			high = placeOf(b.High)
+			if high = placeOf(b.High); b.HighOpen && !high.shared() {
+				high = high.previous()
+			}
 		}
 		return []span{{placedKey(0, low), placedKey(0, high)}}
 	}

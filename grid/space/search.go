@@ -12,12 +12,14 @@ import (
 type search struct {
 	sp   *entries
 	f    *filter
-	from uint64                  // entries below it are not asked for
-	fn   func(arena.Record) bool // gets what matches, until it returns false
+	from uint64 // entries below it are not asked for
 
 	examined int // entries compared with the filter, or met in an index
 	matched  int
 }
+
+// found gets what matches, until it returns false.
+type found func(arena.Record) bool
 
 const (
 	// frontScan is how many entries are looked at before an index is asked for a
@@ -34,32 +36,29 @@ const (
 // one, until fn returns false. Without a usable index it examines at most the
 // definition's scan limit in vain, unless allowScan, and then refuses: which
 // entries it has reported by then depends on nothing but the state.
-func (sp *entries) match(f *filter, from uint64, allowScan bool, fn func(arena.Record) bool) Code {
-	s := search{sp: sp, f: f, from: from, fn: fn}
+func (sp *entries) match(f *filter, from uint64, allowScan bool, fn found) Code {
+	s := search{sp: sp, f: f, from: from}
 	if r, ok := sp.plan(f); ok {
-		s.follow(&r)
+		s.follow(&r, fn)
 		return OK
 	}
-	return s.scan(allowScan)
+	return s.scan(allowScan, fn)
 }
 
 // offer hands a record on if it matches, and reports whether to go on.
-func (s *search) offer(r arena.Record) bool {
+func (s *search) offer(r arena.Record, fn found) bool {
 	if !s.f.matches(Kind(r.Kind()), r.Value()) {
 		return true
 	}
 	s.matched++
-	return s.fn(r)
+	return fn(r)
 }
 
-func (s *search) scan(allowScan bool) Code {
+func (s *search) scan(allowScan bool, fn found) Code {
 	limit := s.sp.def.scanLimit()
-	for r := range s.sp.table.Ascend(s.from) {
-		if !shown(r) {
-			continue
-		}
+	for r := range s.sp.visible(s.from) {
 		s.examined++
-		if !s.offer(r) {
+		if !s.offer(r, fn) {
 			break
 		}
 		if !allowScan && s.examined-s.matched > limit {
@@ -70,35 +69,35 @@ func (s *search) scan(allowScan bool) Code {
 }
 
 // follow walks along a route.
-func (s *search) follow(r *route) {
+func (s *search) follow(r *route, fn found) {
 	switch spans := r.spans(); {
 	case r.points && len(spans) == 1:
-		s.walk(r.index, spans[0].low)
+		s.walk(r.index, spans[0].low, fn)
 	case r.points:
-		s.merge(r.index, spans)
-	case r.count() < maxEstimate || s.front():
-		s.gather(r)
+		s.merge(r.index, spans, fn)
+	case r.count() < maxEstimate || s.front(fn):
+		s.gather(r, fn)
 	}
 }
 
 // candidate offers the entry of an order that an index holds.
-func (s *search) candidate(order uint64) bool {
+func (s *search) candidate(order uint64, fn found) bool {
 	r, ok := s.sp.table.ByOrder(order)
 	if !ok {
 		panic("space: index names an entry that is not there")
 	}
-	return s.offer(r)
+	return s.offer(r, fn)
 }
 
 // walk offers the entries of one key, which the index holds in their order.
-func (s *search) walk(x *fieldIndex, k indexKey) {
+func (s *search) walk(x *fieldIndex, k indexKey, fn found) {
 	if x.Ordered {
 		x.sorted.AscendFrom(pairtree.Triple{k.hi, k.lo, s.from}, func(t pairtree.Triple) bool {
 			if t[0] != k.hi || t[1] != k.lo {
 				return false
 			}
 			s.examined++
-			return s.candidate(t[2])
+			return s.candidate(t[2], fn)
 		})
 		return
 	}
@@ -107,7 +106,7 @@ func (s *search) walk(x *fieldIndex, k indexKey) {
 			return false
 		}
 		s.examined++
-		return s.candidate(p[1])
+		return s.candidate(p[1], fn)
 	})
 }
 
@@ -123,7 +122,7 @@ func (x *fieldIndex) first(k indexKey, from uint64) (uint64, bool) {
 
 // merge offers the entries of several keys, of each the lowest order first: a
 // heap holds the next order of each key.
-func (s *search) merge(x *fieldIndex, spans []span) {
+func (s *search) merge(x *fieldIndex, spans []span, fn found) {
 	type head struct {
 		order uint64
 		key   indexKey
@@ -138,7 +137,7 @@ func (s *search) merge(x *fieldIndex, spans []span) {
 	}
 	for len(heads) > 0 {
 		s.examined++
-		if !s.candidate(heads[0].order) {
+		if !s.candidate(heads[0].order, fn) {
 			return
 		}
 		if order, ok := x.first(heads[0].key, heads[0].order+1); ok {
@@ -153,19 +152,16 @@ func (s *search) merge(x *fieldIndex, spans []span) {
 
 // front offers the first entries as they lie, moves from behind them, and
 // reports whether to go on.
-func (s *search) front() bool {
+func (s *search) front(fn found) bool {
 	left := frontScan
-	for r := range s.sp.table.Ascend(s.from) {
+	for r := range s.sp.visible(s.from) {
 		if left == 0 {
 			s.from = r.Order()
 			return true
 		}
-		if !shown(r) {
-			continue
-		}
 		left--
 		s.examined++
-		if !s.offer(r) {
+		if !s.offer(r, fn) {
 			return false
 		}
 	}
@@ -174,12 +170,12 @@ func (s *search) front() bool {
 
 // gather offers the entries of ranges, which the index holds by value: pass by
 // pass it finds the lowest orders that lie ahead.
-func (s *search) gather(r *route) {
+func (s *search) gather(r *route, fn found) {
 	for keep := gatherFirst; ; keep = min(8*keep, maxGather) {
 		orders := s.lowest(r, keep)
 		slices.Sort(orders)
 		for _, order := range orders {
-			if !s.candidate(order) {
+			if !s.candidate(order, fn) {
 				return
 			}
 		}

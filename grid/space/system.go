@@ -76,6 +76,7 @@ func (p *Partition) applyDefine(o *Op) Code {
 	}
 	spaces := *p.spaces.Load()
 	sp := spaces[def.ID]
+	regrouped := sp != nil && sp.def.Group != def.Group
 	switch {
 	case sp == nil && len(spaces) >= MaxSpaces:
 		return CodeTooLarge
@@ -91,6 +92,9 @@ func (p *Partition) applyDefine(o *Op) Code {
 	}
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Defined, Space: def.ID, Value: o.Value, At: p.clock})
+	if regrouped {
+		p.offerAll(p.space(def.ID))
+	}
 	return OK
 }
 
@@ -99,6 +103,9 @@ func (p *Partition) applyDrop(o *Op) Code {
 		return CodeNoSpace
 	}
 	p.setSpace(o.Space, nil)
+	p.claims.drop(o.Space)
+	p.endWaitsIn(o.Space)
+	p.dropLocks(o.Space)
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Dropped, Space: o.Space, At: p.clock})
 	return OK

@@ -16,20 +16,29 @@ func (c *Command) Validate() error {
 	if len(c.Ops) == 0 || len(c.Ops) > MaxOps {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a command has 1 to %d operations, not %d", MaxOps, len(c.Ops))}
 	}
+	if err := c.validateWait(); err != nil {
+		return err
+	}
 	for i := range c.Ops {
 		if err := c.Ops[i].validate(); err != nil {
 			err.Detail = fmt.Sprintf("operation %d: %s", i, err.Detail)
 			return err
 		}
 	}
+	if err := c.validateTxn(); err != nil {
+		return err
+	}
 	return nil
 }
 
 func (o *Op) validate() *Error {
-	if o.Code < OpWrite || o.Code > OpRespond && o.Code != OpChangeMatch {
+	if o.Code == OpCancel {
+		return nil // see validateWait
+	}
+	if o.Code < OpWrite || o.Code > OpFinish {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
-	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
+	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch && o.Code != OpClaim
 	switch {
 	case !unkeyed && len(o.Key) == 0:
 		return &Error{Code: CodeInvalid, Detail: "the key is empty"}
@@ -39,6 +48,10 @@ func (o *Op) validate() *Error {
 		return &Error{Code: CodeTooLarge, Detail: fmt.Sprintf("the value has %d bytes", len(o.Value)), Hint: fmt.Sprintf("at most %d: split it over several entries", MaxValueBytes)}
 	case o.Lease < Forever:
 		return &Error{Code: CodeInvalid, Detail: "the lease is negative"}
+	case o.Code == OpClaim || o.Code == OpClaimMatch || o.Code == OpNack || o.Code == OpExtend:
+		if o.Lease < 0 || o.Lease > MaxClaimLease {
+			return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a claim or delay of %v", o.Lease), Hint: fmt.Sprintf("at most %v: extend a claim that takes longer", MaxClaimLease)}
+		}
 	case o.Code == OpWrite && o.Kind == KindFields:
 		if err := checkFields(o.Value); err != nil {
 			return &Error{Code: CodeInvalid, Detail: "value: " + err.Error(), Hint: "write a canonical msgpack map with string keys"}

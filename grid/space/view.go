@@ -98,12 +98,12 @@ func (p *Partition) Gather(dst []Entry, id ID, f *Filter) ([]Entry, Reach) {
 	case r.count() >= maxEstimate:
 		return dst, FarIndexed
 	}
-	s := search{sp: sp, f: &f.f, fn: func(r arena.Record) bool {
-		if !p.gone(r) {
+	s := search{sp: sp, f: &f.f}
+	s.follow(&r, func(r arena.Record) bool {
+		if !p.gone(sp, r) {
 			dst = append(dst, entryOf(r))
 		}
 		return true
-	}}
-	s.follow(&r)
+	})
 	return dst, Indexed
 }

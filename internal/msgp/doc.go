@@ -45,8 +45,9 @@
 // apart, the Append functions put one together. [Canonical] normalises.
 // [Field], [EachField], [SetField] and their kin work on canonical maps
 // without decoding them, and [Locate] leads to a [Place] deep inside of one,
-// to be changed there. [AppendJSON] and [FromJSON] lead to JSON and back
-// without loss, [AppendValue] and [Decode] to Go values.
+// to be changed there; [EditFields] changes many fields in one pass.
+// [AppendJSON] and [FromJSON] lead to JSON and back without loss,
+// [AppendValue] and [Decode] to Go values.
 //
 // # Promises
 //

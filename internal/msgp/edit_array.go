@@ -61,9 +61,9 @@ func (p *Place) Contains(value []byte) (bool, error) {
 
 // Remove appends the map without the elements, of the array in the place, that
 // [Compare] finds equal to value, and returns how many they were. The array
-// stays if it becomes empty; where there is nothing, or nil, nothing changes. It fails
-// with ErrType if something that is no array is there; dst is then returned as
-// it was.
+// stays if it becomes empty; where there is nothing, or nil, nothing changes. It
+// fails with ErrType if something that is no array is there; dst is then
+// returned as it was.
 func (p *Place) Remove(dst, value []byte) (out []byte, removed int, err error) {
 	h, ok, err := p.elements()
 	switch {
@@ -74,9 +74,9 @@ func (p *Place) Remove(dst, value []byte) (out []byte, removed int, err error) {
 	}
 	// The elements that stay are copied behind room for the longest header they
 	// can have, which is the old one, and moved up once their number is known.
-	out = append(dst, p.m[:p.at]...)
-	header := len(out)
-	out = append(out, p.m[p.at:h.end]...)
+	header := len(dst) + p.at
+	out = dst
+	out = append(out, p.m[:h.end]...)
 	body := len(out)
 	kept := h.end // start of a run of elements that stay
 	pos := h.end

@@ -321,3 +321,48 @@ func BenchmarkPlaceSet(b *testing.B) {
 		}
 	}
 }
+
+// Many edits at once come to what they come to one after the other.
+func TestEditFieldsAgreesWithSingleEdits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fields := anyFields(1).Draw(t, "fields")
+		m := appended(t, fields)
+		names := append(slices.Sorted(maps.Keys(fields)), "a", "b", "ab", strings.Repeat("z", 40))
+		want := m
+		var edits []FieldEdit
+		for range rapid.IntRange(0, 30).Draw(t, "edits") {
+			e := FieldEdit{Name: rapid.SampledFrom(names).Draw(t, "name")}
+			var err error
+			if rapid.Bool().Draw(t, "set") {
+				e.Value = appended(t, anyValue(0).Draw(t, "value"))
+				want, err = SetField(nil, want, e.Name, e.Value)
+			} else {
+				want, err = UnsetField(nil, want, e.Name)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			edits = append(edits, e)
+		}
+		changed := 0
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+			_, before := Field(m, name)
+			if _, after := Field(want, name); before != after {
+				changed++
+			}
+		}
+		got, n, err := EditFields([]byte("before"), m, edits)
+		if err != nil || !bytes.Equal(got, append([]byte("before"), want...)) || n != changed {
+			t.Fatalf("%d changed, %v\n got % x\nwant % x, %d changed", n, err, got, want, changed)
+		}
+	})
+	for _, bad := range [][]byte{{}, {1, 2}, {codeFixArray | 1}, slices.Repeat([]byte{codeFixArray | 1}, MaxDepth)} {
+		if out, _, err := EditFields([]byte("dst"), nil, []FieldEdit{{Name: "a", Value: []byte{1}}, {Name: "b", Value: bad}}); err == nil || string(out) != "dst" {
+			t.Errorf("% x is set: % x", bad, out)
+		}
+	}
+	large := AppendBytes(nil, make([]byte, MaxValue/2))
+	if out, _, err := EditFields(nil, nil, []FieldEdit{{Name: "a", Value: large}, {Name: "b", Value: large}}); !errors.Is(err, ErrTooLarge) || out != nil {
+		t.Errorf("too much is set: %v", err)
+	}
+}

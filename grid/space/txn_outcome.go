@@ -1,0 +1,291 @@
+package space
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+)
+
+// outcome is what a home partition keeps of a transaction.
+type outcome struct {
+	commit bool
+	// open says that a commit is not known to be finished by all participants.
+	open bool
+	// until is when the record may go, unless it is open. It is never before the
+	// moment from which on the transaction is not committed any more.
+	until        Time
+	participants []PartitionID // of an open one
+}
+
+// decide writes the outcome of a transaction unless there is one, and answers
+// with the one that stands: Result.Count is 1 for commit and 0 for abort.
+//
+// Its time has passed when the clock has reached Target. Then it is not
+// committed any more: an abort needs no record, and a proposal to commit is
+// answered with abort, by this Apply and by every later one.
+func (p *Partition) decide(o *Op, r *Result) Code {
+	if o.Flags&FlagSettled != 0 {
+		return p.settleTxn(o)
+	}
+	x, ok := p.txns.outcomes[o.Txn]
+	if ok {
+		r.Count = boolInt(x.commit)
+		return OK
+	}
+	until := Time(o.Target)
+	commit := o.Flags&FlagCommit != 0
+	d := decoder{b: o.Value}
+	var participants []PartitionID
+	if len(o.Value) > 0 {
+		participants = d.partitions()
+	}
+	switch {
+	case !d.done() || commit != (len(participants) > 0) || o.Target == 0 || o.Target > 1<<62:
+		return CodeInvalid
+	case until <= p.clock:
+		return OK
+	case until > p.clock.Add(maxHorizon):
+		return CodeInvalid
+	case len(p.txns.outcomes) >= maxOutcomes:
+		return CodeFull
+	}
+	p.setOutcome(o.Txn, outcome{commit: commit, open: commit, until: until, participants: participants})
+	r.Count = boolInt(commit)
+	return OK
+}
+
+// settleTxn notes that every participant of a commit has finished. The record
+// stays for Lease, for clients that do not know what became of it.
+func (p *Partition) settleTxn(o *Op) Code {
+	x, ok := p.txns.outcomes[o.Txn]
+	switch {
+	case !ok || !x.commit:
+		return CodeUnprepared
+	case o.Lease < 0 || o.Lease > maxHorizon:
+		return CodeInvalid
+	}
+	p.setOutcome(o.Txn, outcome{commit: true, until: max(x.until, p.clock.Add(o.Lease))})
+	return OK
+}
+
+func (p *Partition) setOutcome(id TxnID, x outcome) {
+	if p.txns.forgetAt == Never || x.until < p.txns.forgetAt {
+		p.txns.forgetAt = x.until
+	}
+	p.txns.outcomes[id] = x
+}
+
+// forgetOutcomes drops the outcomes that nobody can ask for any more.
+func (p *Partition) forgetOutcomes() {
+	if p.txns.forgetAt == Never || p.txns.forgetAt > p.clock {
+		return
+	}
+	p.txns.forgetAt = Never
+	for id, x := range p.txns.outcomes {
+		switch {
+		case x.open:
+		case x.until <= p.clock:
+			delete(p.txns.outcomes, id)
+		case p.txns.forgetAt == Never || x.until < p.txns.forgetAt:
+			p.txns.forgetAt = x.until
+		}
+	}
+}
+
+// LapsedTxn is a prepared transaction whose participant has waited long enough.
+type LapsedTxn struct {
+	Txn   TxnID
+	Home  PartitionID
+	Until Time // Op.Target for the home partition
+}
+
+// Lapsed returns at most limit of the prepared transactions whose outcome has to
+// be asked for, in the order of their ids. Only the goroutine that applies may
+// call it.
+func (p *Partition) Lapsed(now Time, limit int) []LapsedTxn {
+	var lapsed []LapsedTxn
+	for _, t := range p.txns.prepared {
+		if t.asks <= now {
+			lapsed = append(lapsed, LapsedTxn{t.id, t.home, t.until})
+		}
+	}
+	slices.SortFunc(lapsed, func(a, b LapsedTxn) int { return a.Txn.compare(b.Txn) })
+	return lapsed[:min(limit, len(lapsed))]
+}
+
+// UnsettledTxn is a commit that its participants are not known to have finished.
+type UnsettledTxn struct {
+	Txn          TxnID
+	Participants []PartitionID
+}
+
+// Unsettled returns at most limit of the commits decided here whose time has
+// passed and that are not known to be finished everywhere, in the order of their
+// ids. Only the goroutine that applies may call it.
+func (p *Partition) Unsettled(now Time, limit int) []UnsettledTxn {
+	var open []UnsettledTxn
+	for id, x := range p.txns.outcomes {
+		if x.open && x.until <= now {
+			open = append(open, UnsettledTxn{id, slices.Clone(x.participants)})
+		}
+	}
+	slices.SortFunc(open, func(a, b UnsettledTxn) int { return a.Txn.compare(b.Txn) })
+	return open[:min(limit, len(open))]
+}
+
+func (t TxnID) compare(u TxnID) int {
+	return cmp.Or(cmp.Compare(t.Session, u.Session), cmp.Compare(t.Number, u.Number))
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// AppendPartitions appends the numbers of partitions, as OpDecide carries them.
+func AppendPartitions(dst []byte, ids []PartitionID) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(ids)))
+	for _, id := range ids {
+		dst = binary.AppendUvarint(dst, uint64(id))
+	}
+	return dst
+}
+
+// partitions reads what AppendPartitions wrote.
+func (d *decoder) partitions() (ids []PartitionID) {
+	for range d.count(MaxParticipants, 1) {
+		ids = append(ids, PartitionID(min(d.uvarint(), MaxPartitions)))
+	}
+	return ids
+}
+
+// append appends all transactions in a form that depends on nothing but them.
+func (t *transactions) append(dst []byte) []byte {
+	if len(t.prepared) == 0 && len(t.outcomes) == 0 {
+		return dst
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(t.prepared)))
+	for _, id := range slices.SortedFunc(maps.Keys(t.prepared), TxnID.compare) {
+		dst = t.prepared[id].append(dst)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(t.outcomes)))
+	for _, id := range slices.SortedFunc(maps.Keys(t.outcomes), TxnID.compare) {
+		x := t.outcomes[id]
+		dst = appendTxnID(dst, id)
+		dst = append(dst, boolByte(x.commit)|boolByte(x.open)<<1)
+		dst = binary.AppendUvarint(dst, uint64(x.until))
+		dst = AppendPartitions(dst, x.participants)
+	}
+	return dst
+}
+
+// Flags of an encoded key of a prepared transaction.
+const (
+	keyWritten = 1 << 0
+	keyExists  = 1 << 1
+	keyGranted = 1 << 2
+)
+
+func (t *preparedTxn) append(dst []byte) []byte {
+	dst = appendTxnID(dst, t.id)
+	for _, v := range []uint64{uint64(t.home), uint64(t.until), uint64(t.asks), uint64(len(t.keys))} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	for i := range t.keys {
+		k := &t.keys[i]
+		dst = append(dst, boolByte(k.write)*keyWritten|boolByte(k.exists)*keyExists|boolByte(k.granted)*keyGranted)
+		dst = append(dst, byte(k.kind), byte(k.cause))
+		for _, v := range []uint64{uint64(k.space), uint64(k.version), uint64(k.deadline)} {
+			dst = binary.AppendUvarint(dst, v)
+		}
+		dst = appendBytes(dst, k.key)
+		dst = appendBytes(dst, k.value)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(t.guards)))
+	for i := range t.guards {
+		dst = binary.AppendUvarint(dst, uint64(t.guards[i].space))
+		dst = appendBytes(dst, t.guards[i].tmpl)
+		dst = appendBytes(dst, t.guards[i].pred)
+	}
+	return dst
+}
+
+func (d *decoder) preparedTxn() *preparedTxn {
+	t := &preparedTxn{id: d.txnID(), home: PartitionID(min(d.uvarint(), MaxPartitions)), until: Time(d.uvarint()), asks: Time(d.uvarint())}
+	const keyMin, guardMin = 8, 3
+	for range d.count(MaxLockedKeys, keyMin) {
+		flags := d.u8()
+		k := preparedKey{
+			write: flags&keyWritten != 0, exists: flags&keyExists != 0, granted: flags&keyGranted != 0,
+			kind: Kind(d.u8()), cause: Cause(d.u8()),
+			space: ID(d.uvarint()), version: Seq(d.uvarint()), deadline: Time(d.uvarint()),
+			key: d.bytes(), value: d.bytes(),
+		}
+		if len(k.key) == 0 || len(k.key) > MaxKeyBytes || len(k.value) > MaxValueBytes || k.kind > KindFields || k.deadline < 0 {
+			d.fail()
+		}
+		t.keys = append(t.keys, k)
+		t.bytes += len(k.key) + len(k.value)
+	}
+	for range d.count(MaxOps, guardMin) {
+		g := guard{space: ID(d.uvarint()), tmpl: d.bytes(), pred: d.bytes()}
+		if !g.parse() {
+			d.fail()
+		}
+		t.guards = append(t.guards, g)
+		t.bytes += g.bytes()
+	}
+	return t
+}
+
+// restoreTxns reads what transactions.append wrote, into a partition whose
+// entries are in place, and takes the locks.
+func (p *Partition) restoreTxns(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	d := decoder{b: b}
+	damaged := &CorruptError{What: "export: transactions"}
+	for range d.count(MaxPrepared, 6) {
+		t := d.preparedTxn()
+		if d.failed || p.txns.prepared[t.id] != nil || !p.lockable(t) {
+			return damaged
+		}
+		p.addTxn(t)
+	}
+	for range d.count(maxOutcomes, 4) {
+		id, flags := d.txnID(), d.u8()
+		x := outcome{commit: flags&1 != 0, open: flags&2 != 0, until: Time(d.uvarint()), participants: d.partitions()}
+		p.setOutcome(id, x)
+	}
+	if !d.done() {
+		return damaged
+	}
+	return nil
+}
+
+// lockable reports whether the keys of a transaction that was read back are as
+// it left them and free.
+func (p *Partition) lockable(t *preparedTxn) bool {
+	seen := make(map[lockKey]bool, len(t.keys))
+	for i := range t.keys {
+		k := &t.keys[i]
+		sp := p.space(k.space)
+		at := lockKey{k.space, string(k.key)}
+		if sp == nil || seen[at] {
+			return false
+		}
+		seen[at] = true
+		var version Seq
+		if r, ok := sp.table.Get(k.key); ok {
+			version = Seq(r.Version())
+		}
+		if version != k.version {
+			return false
+		}
+	}
+	return p.free(t)
+}
