@@ -15,7 +15,8 @@ import (
 //
 // It never folds across the removal of an entry: the new entry under the same
 // key is another one, and both the removal and the new writing stay. It never
-// folds across a change of the space itself. What stays keeps its order.
+// folds across a change of the space itself. That an entry was claimed says
+// nothing about what a sink keeps and is left out. What stays keeps its order.
 //
 // Folding the folded changes over any state that the section may be applied to
 // gives the same content as folding all of them; this also holds for a sink that
@@ -50,6 +51,11 @@ func (f *folder) fold(changes []space.Change) (kept []space.Change, folded bool)
 			clear(f.slots)
 			continue
 		}
+		if c.Op == space.Claimed {
+			c.Op = 0
+			gone++
+			continue
+		}
 		slot := f.find(changes, c)
 		earlier := f.slots[slot]
 		f.slots[slot] = int32(i) + 1
@@ -60,7 +66,7 @@ func (f *folder) fold(changes []space.Change) (kept []space.Change, folded bool)
 		if e.Op == space.Removed {
 			continue
 		}
-		if e.Op == space.Written && c.Op == space.Updated {
+		if e.Op == space.Written && c.Op != space.Removed {
 			c.Op = space.Written
 		}
 		c.Previous = e.Previous

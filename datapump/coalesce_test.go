@@ -29,8 +29,9 @@ func (m model) apply(changes []space.Change, above space.Seq) {
 			delete(m, c.Space)
 		case space.Removed:
 			delete(m[c.Space], string(c.Key))
+		case space.Claimed:
 		default:
-			m[c.Space][string(c.Key)] = fmt.Sprint(c.Seq, c.Order, c.Deadline, c.Kind, string(c.Value))
+			m[c.Space][string(c.Key)] = fmt.Sprint(c.Seq, c.Order, c.Deadline, c.Kind, c.Attempts, string(c.Value))
 		}
 	}
 }
@@ -67,10 +68,16 @@ func (w *world) next() space.Change {
 	c := space.Change{Seq: w.seq, Op: space.Written, Space: id, Key: []byte(key), Order: uint64(w.seq), Value: []byte{byte(w.seq)}}
 	if exists {
 		c.Op, c.Previous, c.Order = space.Updated, was.Seq, was.Order
-		if rapid.Bool().Draw(w.t, "remove") {
+		switch rapid.IntRange(0, 4).Draw(w.t, "what") {
+		case 0, 1:
 			c.Op, c.Value, c.Cause = space.Removed, nil, space.Deleted
 			delete(w.alive[id], key)
 			return c
+		case 2:
+			c.Op, c.Value = space.Claimed, nil
+			return c
+		case 3:
+			c.Op, c.Attempts = space.Released, was.Attempts+1
 		}
 	}
 	w.alive[id][key] = c

@@ -463,7 +463,8 @@ func TestCloseAndRemove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &hanging{Memory: sinktest.NewMemory()}
 		src := sinktest.NewSource(1, space.History{1})
-		src.Random(rng(1), 20)
+		src.Define(1)
+		src.Put(1, "key", "value")
 		p := open(t, datapump.Config{Sink: sink, CallTimeout: time.Hour})
 		add(t, p, src)
 		flushed := make(chan error, 1)

@@ -73,7 +73,10 @@ func (b *Batch) Do(op space.Op) int {
 
 // DoIn adds an operation for a given partition, for those without a key.
 func (b *Batch) DoIn(p space.PartitionID, op space.Op) int {
-	size := len(op.Key) + len(op.Value) + len(op.Template) + 16
+	size := len(op.Key) + len(op.Value) + len(op.Template) + len(op.Predicate) + 16
+	for i := range op.Mutations {
+		size += len(op.Mutations[i].Field) + len(op.Mutations[i].Arg) + 16
+	}
 	pt := b.parts[p]
 	if pt == nil {
 		pt = &part{}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -13,60 +13,17 @@ import (
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// codec turns values of a struct type into entries and back. A field of the
-// struct is stored under the name in its grid tag, or under its Go name; a tag of
-// "-" leaves it out. After the name the tag may say key (the entry's key: a
-// string, []byte or an integer) and index (a hash index on this field).
+// codec turns values of a struct type into entries and back, as its tags say.
 type codec[T any] struct {
-	key     int // index of the key field in T, -1 if there is none
-	keyName string
-	indexes []space.Index
+	*layout
 }
-
-const tagName = "grid"
 
 func newCodec[T any]() (*codec[T], error) {
-	t := reflect.TypeFor[T]()
-	if t.Kind() != reflect.Struct {
-		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%s is not a struct", t), Hint: "use a struct type, or a Batch for raw values"}
+	l, err := layoutOf(reflect.TypeFor[T]())
+	if err != nil {
+		return nil, err
 	}
-	c := &codec[T]{key: -1}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, options := parseTag(f)
-		if !f.IsExported() || name == "-" {
-			continue
-		}
-		for _, o := range options {
-			switch o {
-			case "key":
-				if c.key >= 0 {
-					return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%s has two keys", t)}
-				}
-				if !keyable(f.Type) {
-					return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%s.%s cannot be a key", t, f.Name), Hint: "a key is a string, []byte or an integer"}
-				}
-				c.key, c.keyName = i, name
-			case "index":
-				c.indexes = append(c.indexes, space.Index{Name: name, Fields: []string{name}})
-			case "omitempty":
-			default:
-				return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%s.%s: unknown tag option %q", t, f.Name, o), Hint: "key, index or omitempty"}
-			}
-		}
-	}
-	if c.key < 0 {
-		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%s has no key", t), Hint: "tag one field with `grid:\"name,key\"`"}
-	}
-	return c, nil
-}
-
-func parseTag(f reflect.StructField) (name string, options []string) {
-	parts := strings.Split(f.Tag.Get(tagName), ",")
-	if name = parts[0]; name == "" {
-		name = f.Name
-	}
-	return name, parts[1:]
+	return &codec[T]{l}, nil
 }
 
 func keyable(t reflect.Type) bool {
@@ -80,10 +37,50 @@ func keyable(t reflect.Type) bool {
 	return false
 }
 
-// keyOf returns the entry key of a value.
+// keyOf returns the entry key of a value: the text of its key field, behind the
+// {text of its routing field} if there is one and the key has no {tag} itself.
 func (c *codec[T]) keyOf(v *T) []byte {
-	f := reflect.ValueOf(v).Elem().Field(c.key)
-	return appendKey(nil, f)
+	f := reflect.ValueOf(v).Elem()
+	key := appendKey(nil, f.Field(c.key))
+	if c.routing < 0 {
+		return key
+	}
+	return routedKey(appendKey(nil, f.Field(c.routing)), key)
+}
+
+// RoutedKey is the key of an entry in a space with a routing field: entries whose
+// routing fields have the same text lie in one partition. Both are strings,
+// []byte or integers. The entry's key is "{Routing}Key", or Key as it is if that
+// has a {tag} already.
+type RoutedKey struct {
+	Routing, Key any
+}
+
+func routedKey(routing, key []byte) []byte {
+	if open := bytes.IndexByte(key, '{'); open >= 0 && bytes.IndexByte(key[open+1:], '}') > 0 {
+		return key
+	}
+	return fmt.Appendf(nil, "{%s}%s", routing, key)
+}
+
+// leaseOf returns the lease that a value asks for, 0 for the space's default.
+func (c *codec[T]) leaseOf(v *T) (time.Duration, error) {
+	if c.lease < 0 {
+		return 0, nil
+	}
+	switch x := reflect.ValueOf(v).Elem().Field(c.lease).Interface().(type) {
+	case time.Duration:
+		return x, nil
+	case time.Time:
+		if x.IsZero() {
+			return 0, nil
+		}
+		if d := time.Until(x); d > 0 {
+			return d, nil
+		}
+		return 0, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("the lease has ended at %s", x.Format(time.RFC3339)), Hint: "write a time to come, or the zero time for the space's default"}
+	}
+	panic("grid: a lease of another type")
 }
 
 // appendKey appends the key form of a string, []byte or integer: integers as

@@ -2,6 +2,8 @@ package grid
 
 import (
 	"log/slog"
+
+	"github.com/spacegrid/spacegrid/grid/cluster"
 )
 
 // Config says what kind of member [Open] starts. The zero value is a grid of one
@@ -46,6 +48,9 @@ type Config struct {
 	// go on from: nothing is acknowledged any more. It should end the process, and
 	// must not call the Grid. Nil panics.
 	OnFatal func(error)
+	// Tune changes settings of the member that have no field here, just before
+	// it starts: for simulations, such as gridtest, and for measurements.
+	Tune func(*cluster.NodeConfig)
 }
 
 // Folders of a member inside of Config.Dir.

@@ -15,10 +15,13 @@
 //	seats, err := grid.OpenSpace[Seat](ctx, g, "seats")
 //	_, err = seats.Write(ctx, Seat{ID: "A1", Row: 1})
 //	seat, err := seats.Read(ctx, "A1")
+//	_, err = seats.Change(ctx, "A1", grid.If("buyer = ''"), grid.Set("buyer", "ada"))
+//	for seat, err := range seats.Query(ctx, grid.Where("row < ? and buyer = ''", 10)) { … }
+//	rows, err := seats.Aggregate(ctx, nil, grid.GroupBy("row"), grid.Count())
 //
-// A reader meets [Grid], [Space] and [Entry] first, then [Batch] for many
-// operations at once, [Watcher] for what changes, and [Handler] for code that
-// runs beside the data.
+// A reader meets [Grid], [Space] and [Entry] first, then [Mutation] and [If] for
+// changes that are made where the entry is, [Batch] for many operations at once,
+// [Watcher] for what changes, and [Handler] for code that runs beside the data.
 //
 // # Promises
 //

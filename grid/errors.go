@@ -18,7 +18,8 @@ var (
 	ErrTooLarge    = space.ErrTooLarge    // key, value or request over its limit
 	ErrNoSpace     = space.ErrNoSpace     // no space of that name
 	ErrScanRefused = space.ErrScanRefused // the template has no index to use and would examine too much
-	ErrRange       = space.ErrRange       // a number would leave its range
+	ErrRange       = space.ErrRange       // a number would leave its range, or an array has no such element
+	ErrUnmet       = space.ErrUnmet       // the condition of a change does not hold
 
 	// ErrUnavailable: nobody could take the request up in time; it had no effect.
 	ErrUnavailable = cluster.ErrUnavailable

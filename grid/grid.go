@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 
@@ -35,10 +36,12 @@ func Dial(ctx context.Context, addrs ...string) (*Grid, error) {
 	if err != nil {
 		return nil, fmt.Errorf("grid: %w", err)
 	}
-	return dialWith(ctx, dial, addrs)
+	return DialWith(ctx, dial, addrs...)
 }
 
-func dialWith(ctx context.Context, dial wire.Dialer, addrs []string) (*Grid, error) {
+// DialWith is Dial over connections that dial opens, given an address that a
+// member has told of itself.
+func DialWith(ctx context.Context, dial func(ctx context.Context, addr string) (net.Conn, error), addrs ...string) (*Grid, error) {
 	if len(addrs) == 0 {
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: "no address to dial", Hint: "give the peer address of a member, such as 127.0.0.1:7381"}
 	}

@@ -40,6 +40,9 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 		}
 		node.Store = g.record
 	}
+	if c.Tune != nil {
+		c.Tune(&node)
+	}
 	var err error
 	if g.node, err = cluster.OpenNode(ctx, node); err != nil {
 		if g.record != nil {

@@ -21,31 +21,13 @@ const queryPage = 256
 // Space is a typed view of a space: its entries are values of the struct type T.
 // All methods may be called concurrently and block until the outcome is known or
 // the context ends. Keys are given as the key field's type: a string, []byte or
-// an integer.
+// an integer; in a space with a routing field as a [RoutedKey].
 type Space[T any] struct {
 	g     *Grid
 	def   space.Definition
 	codec *codec[T]
-}
-
-// OpenSpace returns the typed view of a space, creating the space from T's tags
-// if it does not exist.
-func OpenSpace[T any](ctx context.Context, g *Grid, name string) (*Space[T], error) {
-	c, err := newCodec[T]()
-	if err != nil {
-		return nil, err
-	}
-	def, err := g.Describe(ctx, name)
-	if err != nil {
-		def, err = g.CreateSpace(ctx, space.Definition{Name: name, Shape: space.ShapeFields, Key: c.keyName, Indexes: c.indexes})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if def.Shape == space.ShapeBytes {
-		return nil, &space.Error{Code: space.CodeWrongKind, Detail: fmt.Sprintf("space %q holds bytes, not fields", name)}
-	}
-	return &Space[T]{g: g, def: def, codec: c}, nil
+	// typed is def with T's fields declared: a filter may name no other.
+	typed space.Definition
 }
 
 // Definition returns the definition that the view works under.
@@ -63,8 +45,8 @@ func IfAbsent() WriteOption { return func(o *space.Op) { o.Mode = space.ModeInse
 // IfPresent makes a write fail with ErrNotFound if the key is absent.
 func IfPresent() WriteOption { return func(o *space.Op) { o.Mode = space.ModeUpdate } }
 
-// IfVersion makes a write or take fail with ErrConflict unless the entry has
-// this version.
+// IfVersion makes a write, take or change fail with ErrConflict unless the entry
+// has this version.
 func IfVersion(v Version) WriteOption { return func(o *space.Op) { o.Match = v } }
 
 // Write writes a value under its key and returns the version made.
@@ -73,7 +55,13 @@ func (s *Space[T]) Write(ctx context.Context, v T, options ...WriteOption) (Vers
 	if err != nil {
 		return 0, err
 	}
-	op := space.Op{Code: space.OpWrite, Space: s.def.ID, Key: s.codec.keyOf(&v), Value: value, Kind: space.KindFields}
+	lease, err := s.codec.leaseOf(&v)
+	if err != nil {
+		return 0, err
+	}
+	op := space.Op{
+		Code: space.OpWrite, Space: s.def.ID, Key: s.codec.keyOf(&v), Value: value, Kind: space.KindFields, Lease: lease,
+	}
 	r, err := s.do(ctx, op, options)
 	return r.Version, err
 }
@@ -152,12 +140,13 @@ func (s *Space[T]) Update(ctx context.Context, key any, change func(*T) error) e
 	}
 }
 
-// Query yields the values that match a template. Each partition is seen at one
+// Query yields the values that pass a filter. Each partition is seen at one
 // moment per page of entries; an entry that is there all the while is yielded
-// exactly once. The order within a partition is that of the first writes.
-func (s *Space[T]) Query(ctx context.Context, t Template) iter.Seq2[T, error] {
+// exactly once. The order within a partition is that of the first writes. After
+// an error nothing follows.
+func (s *Space[T]) Query(ctx context.Context, f Filter) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for e, err := range s.g.Query(ctx, s.def.Name, t, QueryOptions{}) {
+		for e, err := range s.g.query(ctx, &s.typed, f, QueryOptions{}) {
 			var v T
 			if err == nil {
 				err = s.codec.decode(space.Entry{Value: e.Value, Kind: e.Kind}, &v)
@@ -169,12 +158,12 @@ func (s *Space[T]) Query(ctx context.Context, t Template) iter.Seq2[T, error] {
 	}
 }
 
-// TakeMatch removes one entry that matches a template and returns its value, or
+// TakeMatch removes one entry that passes a filter and returns its value, or
 // ErrNotFound. Within a partition it is the oldest one; which partition is asked
 // first is left to chance.
-func (s *Space[T]) TakeMatch(ctx context.Context, t Template) (T, error) {
+func (s *Space[T]) TakeMatch(ctx context.Context, f Filter) (T, error) {
 	var v T
-	es, err := s.g.TakeMatch(ctx, s.def.Name, t, 1, false)
+	es, err := s.g.takeMatch(ctx, &s.typed, f, 1, false)
 	if err != nil {
 		return v, err
 	}
@@ -207,20 +196,28 @@ type QueryOptions struct {
 	Local bool
 }
 
-// Query yields the entries of a space that match a template, from all
-// partitions. After an error nothing follows.
-func (g *Grid) Query(ctx context.Context, spaceName string, t Template, o QueryOptions) iter.Seq2[Entry, error] {
+// Query yields the entries of a space that pass a filter, from all partitions.
+// After an error nothing follows.
+func (g *Grid) Query(ctx context.Context, spaceName string, f Filter, o QueryOptions) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		def, err := g.Describe(ctx, spaceName)
-		var tmpl []byte
-		if err == nil {
-			tmpl, err = t.encode()
-		}
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		q := cluster.Match{Space: def.ID, Template: tmpl, AllowScan: o.AllowScan}
+		g.query(ctx, &def, f, o)(yield)
+	}
+}
+
+// query is Query once the space is known.
+func (g *Grid) query(ctx context.Context, def *space.Definition, f Filter, o QueryOptions) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		template, condition, err := filterFor(def, f)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		q := cluster.Match{Space: def.ID, Template: template, Predicate: condition, AllowScan: o.AllowScan}
 		left := o.Limit
 		for _, partitions := range g.router.Groups() {
 			if len(partitions) == 0 {
@@ -275,22 +272,37 @@ func (g *Grid) queryGroup(ctx context.Context, q cluster.Match, o QueryOptions, 
 	return n, true
 }
 
-// TakeMatch removes up to limit entries that match a template, of one partition,
-// and returns them, or ErrNotFound. Partitions are looked through until one has a
+// TakeMatch removes up to limit entries that pass a filter, of one partition, and
+// returns them, or ErrNotFound. Partitions are looked through until one has a
 // match.
-func (g *Grid) TakeMatch(ctx context.Context, spaceName string, t Template, limit int, allowScan bool) ([]Entry, error) {
+func (g *Grid) TakeMatch(ctx context.Context, spaceName string, f Filter, limit int, allowScan bool) ([]Entry, error) {
 	def, err := g.Describe(ctx, spaceName)
 	if err != nil {
 		return nil, err
 	}
-	tmpl, err := t.encode()
+	return g.takeMatch(ctx, &def, f, limit, allowScan)
+}
+
+// takeMatch is TakeMatch once the space is known.
+func (g *Grid) takeMatch(ctx context.Context, def *space.Definition, f Filter, limit int, allowScan bool) ([]Entry, error) {
+	template, condition, err := filterFor(def, f)
 	if err != nil {
 		return nil, err
 	}
+	flags := space.OpFlags(0)
+	if allowScan {
+		flags = space.FlagAllowScan
+	}
+	return g.doMatch(ctx, space.Op{Code: space.OpTakeMatch, Space: def.ID, Template: template, Predicate: condition, Limit: limit, Flags: flags})
+}
+
+// doMatch carries out an operation by template in one partition that has a match,
+// and returns its entries, or ErrNotFound.
+func (g *Grid) doMatch(ctx context.Context, op space.Op) ([]Entry, error) {
 	groups := slices.DeleteFunc(g.router.Groups(), func(ps []space.PartitionID) bool { return len(ps) == 0 })
 	rand.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
 	for _, partitions := range groups {
-		es, err := g.takeFrom(ctx, def.ID, tmpl, partitions, limit, allowScan)
+		es, err := g.doMatchIn(ctx, op, partitions)
 		if err != nil || len(es) > 0 {
 			return es, err
 		}
@@ -298,14 +310,15 @@ func (g *Grid) TakeMatch(ctx context.Context, spaceName string, t Template, limi
 	return nil, ErrNotFound
 }
 
-// takeFrom looks for a match among the partitions of a group, beginning anywhere,
-// and takes it there. Somebody else may be faster: then it goes on looking.
-func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partitions []space.PartitionID, limit int, allowScan bool) ([]Entry, error) {
+// doMatchIn looks for a match among the partitions of a group, beginning
+// anywhere, and carries the operation out there. Somebody else may be faster:
+// then it goes on looking.
+func (g *Grid) doMatchIn(ctx context.Context, op space.Op, partitions []space.PartitionID) ([]Entry, error) {
 	start := rand.IntN(len(partitions))
 	rest := append(slices.Clone(partitions[start:]), partitions[:start]...)
 	for len(rest) > 0 {
 		m, err := g.router.Match(ctx, cluster.Linearizable, cluster.Match{
-			Space: id, Template: tmpl, Partitions: rest, Limit: 1, AllowScan: allowScan,
+			Space: op.Space, Template: op.Template, Predicate: op.Predicate, Partitions: rest, Limit: 1, AllowScan: op.Flags&space.FlagAllowScan != 0,
 		})
 		if err == nil {
 			err = m.Code.Err()
@@ -314,12 +327,8 @@ func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partition
 			return nil, err
 		}
 		p := space.PartitionOf(m.Entries[0].Key, g.Partitions())
-		flags := space.OpFlags(0)
-		if allowScan {
-			flags = space.FlagAllowScan
-		}
 		b := g.NewBatch()
-		at := b.DoIn(p, space.Op{Code: space.OpTakeMatch, Space: id, Template: tmpl, Limit: limit, Flags: flags})
+		at := b.DoIn(p, op)
 		if err := g.Run(ctx, b); err != nil {
 			return nil, err
 		}
@@ -341,13 +350,23 @@ func (g *Grid) takeFrom(ctx context.Context, id space.ID, tmpl []byte, partition
 	return nil, nil
 }
 
-// Key returns the key form of a string, []byte or integer.
+// Key returns the key form of a string, []byte, integer or RoutedKey.
 func Key(key any) ([]byte, error) {
 	switch k := key.(type) {
 	case string:
 		return []byte(k), nil
 	case []byte:
 		return k, nil
+	case RoutedKey:
+		routing, err := Key(k.Routing)
+		if err != nil {
+			return nil, err
+		}
+		key, err := Key(k.Key)
+		if err != nil {
+			return nil, err
+		}
+		return routedKey(routing, key), nil
 	}
 	v := reflect.ValueOf(key)
 	if !v.IsValid() || !keyable(v.Type()) {

@@ -34,5 +34,9 @@ func WriteIn[T any](tx *Txn, spaceName string, v T) error {
 	if err != nil {
 		return err
 	}
-	return tx.Write(spaceName, Entry{Key: c.keyOf(&v), Value: value, Kind: Fields})
+	lease, err := c.leaseOf(&v)
+	if err != nil {
+		return err
+	}
+	return tx.Write(spaceName, Entry{Key: c.keyOf(&v), Value: value, Kind: Fields, Lease: lease})
 }

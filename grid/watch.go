@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"maps"
+	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -27,6 +28,17 @@ const (
 	Written
 	Updated
 	Removed
+	// Matched and Unmatched: an update by which the entry came to match the
+	// watch's template, or ceased to. Where the value before is not known, in
+	// spaces that do not hold fields, every update to a value that does not
+	// match is Unmatched, and none is Matched.
+	Matched
+	Unmatched
+	// Claimed and Released: a claim hides the entry; it is there again, with a
+	// new version and one more attempt. They come only if asked for; otherwise
+	// a release is an update.
+	Claimed
+	Released
 	// Reset: what the watcher has of one partition is void, for Cause; entries
 	// of a snapshot follow and replace it.
 	Reset
@@ -40,9 +52,10 @@ type Event struct {
 	Kind      EventKind
 	Partition space.PartitionID
 	Seq       space.Seq // of the change; of a Snapshot the version of the entry
-	Cause     string    // Removed: deleted, taken, expired or cleared; Reset: why
-	Entry     Entry     // Removed: only the key
-	Previous  Version   // Updated, Removed: the version before
+	Cause     string    // Removed: deleted, taken, expired, cleared or exhausted; Reset: why
+	Entry     Entry     // Removed, Claimed: only the key
+	Before    Entry     // the entry before a change, in spaces of fields; its Value is nil if it is not known or there was none
+	Previous  Version   // the version before; 0 if there was none
 	More      bool      // further events of the same command follow
 }
 
@@ -53,21 +66,28 @@ type WatchOptions struct {
 	From Cursor
 	// Now leaves the snapshot out.
 	Now bool
-	// Template leaves out entries that do not match it. Removals are always
-	// reported: what the entry was is not known any more.
+	// Template and Where leave out what has nothing to do with entries that match
+	// both: a change is reported if the entry matched before or matches after it.
+	// Removals in spaces that do not hold fields are all reported: what the entry
+	// was is not known any more.
 	Template Template
+	Where    Condition
+	// Claims reports claims and releases too.
+	Claims bool
 }
 
 // Watcher follows what happens in a space. It is used by one goroutine.
 type Watcher struct {
 	g        *Grid
 	def      space.Definition
-	tmpl     []byte
+	filter   space.Filter
+	claims   bool
 	req      cluster.FollowRequest
 	at       map[space.PartitionID]space.Position
 	snapshot map[space.PartitionID]bool // partitions whose snapshot is not complete
 	ended    bool                       // SnapshotEnd was sent
 	settled  settled
+	scratch  []Event
 }
 
 // Watch prepares to follow a space. It fails with ErrInvalid if the cursor is
@@ -77,8 +97,12 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{g: g, def: def, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
-	if w.tmpl, err = o.Template.encode(); err != nil {
+	w := &Watcher{g: g, def: def, claims: o.Claims, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
+	template, condition, err := filterFor(&def, o.Where.And(o.Template))
+	if err != nil {
+		return nil, err
+	}
+	if w.filter, err = space.NewFilter(template, condition); err != nil {
 		return nil, err
 	}
 	if o.From != "" {
@@ -141,7 +165,7 @@ func (w *Watcher) item(it cluster.FollowItem, yield func(Event) bool) bool {
 		return yield(Event{Kind: Reset, Partition: p, Cause: it.Reason})
 	case cluster.FollowEntries:
 		for _, e := range it.Entries {
-			if space.Matches(w.tmpl, e.Kind, e.Value) &&
+			if w.filter.Matches(e.Kind, e.Value) &&
 				!yield(Event{Kind: Snapshot, Partition: p, Seq: e.Version, Entry: entryOf(e)}) {
 				return false
 			}
@@ -171,33 +195,83 @@ func (w *Watcher) complete() bool {
 }
 
 func (w *Watcher) changes(it cluster.FollowItem, yield func(Event) bool) bool {
+	events := w.classifyAll(it.Changes)
+	reported := false
 	for i := range it.Changes {
 		c := &it.Changes[i]
-		e := Event{Partition: it.Partition, Seq: c.Seq, Previous: c.Previous, More: c.More > 0}
-		e.Entry = Entry{Key: c.Key, Value: c.Value, Kind: c.Kind, Version: c.Seq, Deadline: c.Deadline}
 		// The cursor moves with what was yielded, but not into a command.
 		if c.More == 0 {
 			w.at[it.Partition] = space.Position{History: it.Position.History, Seq: c.Seq}
 		}
-		switch c.Op {
-		case space.Written:
-			e.Kind = Written
-		case space.Updated:
-			e.Kind = Updated
-		case space.Removed:
-			e.Kind, e.Cause = Removed, c.Cause.String()
-		default:
+		e := events[i]
+		if e.Kind == Mark {
 			continue
 		}
-		if e.Kind != Removed && !space.Matches(w.tmpl, c.Kind, c.Value) {
-			continue
+		e.Partition, e.Seq, e.Previous = it.Partition, c.Seq, c.Previous
+		e.Entry = Entry{Key: c.Key, Value: c.Value, Kind: c.Kind, Version: c.Seq, Deadline: c.Deadline}
+		if e.Kind == Removed {
+			e.Cause = c.Cause.String()
 		}
+		if c.Before != nil {
+			e.Before = Entry{Key: c.Key, Value: c.Before, Kind: Fields, Version: c.Previous}
+		}
+		reported = true
 		if !yield(e) {
 			return false
 		}
 	}
 	w.at[it.Partition] = it.Position
-	return len(it.Changes) > 0 || yield(Event{Kind: Mark, Partition: it.Partition, Seq: it.Position.Seq})
+	return reported || yield(Event{Kind: Mark, Partition: it.Partition, Seq: it.Position.Seq})
+}
+
+// classifyAll returns an event for each change, with nothing but Kind and More:
+// a Mark for those that are not reported.
+func (w *Watcher) classifyAll(changes []space.Change) []Event {
+	events := w.scratch[:0]
+	for i := range changes {
+		kind, ok := w.classify(&changes[i])
+		if !ok {
+			kind = Mark
+		}
+		events = append(events, Event{Kind: kind})
+	}
+	more := false // the command has an event further on
+	for i := range slices.Backward(changes) {
+		more = more && changes[i].More > 0
+		events[i].More = more
+		more = more || events[i].Kind != Mark
+	}
+	w.scratch = events
+	return events
+}
+
+// classify says what a change is to this watch; false if nothing.
+func (w *Watcher) classify(c *space.Change) (EventKind, bool) {
+	known := w.def.Shape == space.ShapeFields // the value before is, if there was one
+	before := !known || c.Before != nil && w.filter.Matches(space.KindFields, c.Before)
+	after := w.filter.Matches(c.Kind, c.Value)
+	switch c.Op {
+	case space.Written:
+		return Written, after
+	case space.Removed:
+		return Removed, before
+	case space.Claimed:
+		return Claimed, w.claims && (c.Before == nil || before)
+	case space.Released:
+		if w.claims {
+			return Released, after || before
+		}
+	case space.Updated:
+	default:
+		return 0, false
+	}
+	switch {
+	case before && after:
+		return Updated, true
+	case after:
+		return Matched, true
+	}
+	return Unmatched, before
 }
 
 // Cursor is a watcher's position: opaque text that any member understands.

@@ -156,12 +156,14 @@ func (w *sectionWriter) write(c *space.Change) error {
 		return &store.CorruptError{Record: "section", Reason: fmt.Sprintf("change %d is of space %d, which is not defined", c.Seq, c.Space)}
 	}
 	switch c.Op {
-	case space.Written, space.Updated:
+	case space.Claimed:
+		return nil // a claim does not outlive the grid: the row stays as it is
+	case space.Written, space.Updated, space.Released:
 		if c.Op == space.Written {
 			sp.Entries, sp.changed = sp.Entries+1, true
 		}
 		return w.tx.Put(w.partition, w.generation, c.Space, c.Key, &store.Row{
-			Kind: c.Kind, Version: c.Seq, Order: c.Order, Deadline: c.Deadline, Value: c.Value,
+			Kind: c.Kind, Version: c.Seq, Order: c.Order, Deadline: c.Deadline, Attempts: uint64(c.Attempts), Value: c.Value,
 		})
 	case space.Removed:
 		// A removal without a version before it is of an entry that was written

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/rand"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +29,7 @@ type importFlags struct {
 	key     string
 	format  string
 	indexes []string
+	types   []string
 	skipBad bool
 }
 
@@ -44,9 +39,12 @@ func (a *app) importCommand() *cobra.Command {
 		Use:   "import SPACE FILE",
 		Short: "Write the rows of a file as entries",
 		Long: `Write the rows of a CSV or JSON lines file (.gz too, - for standard input) as
-entries. The space is created if it does not exist. Types of CSV columns are
-inferred cell by cell: integers stay integers, empty cells are left out. A row
-that cannot be read ends the import with its line number, unless --skip-bad.`,
+entries. The space is created if it does not exist. A CSV column has the first of
+the types int, float, bool, date, time and text that all its cells can be read as
+and be written again: the whole file is looked at first, of standard input the
+first 10,000 rows. Empty cells are left out. Days and times become timestamps in
+UTC. A row that cannot be read ends the import with its number, unless --skip-bad.
+Without a key every row is an entry of its own, equal rows too.`,
 		Example: `  spacegrid import airports airports.csv --key iata
   spacegrid import cities cities.jsonl.gz --key id --index country`,
 		Args: cobra.ExactArgs(2),
@@ -57,11 +55,16 @@ that cannot be read ends the import with its line number, unless --skip-bad.`,
 	c.Flags().StringVar(&f.key, "key", "", "field that is the entry's key; without it keys are generated")
 	c.Flags().StringVar(&f.format, "format", "", "csv or jsonl; by default from the file's name")
 	c.Flags().StringArrayVar(&f.indexes, "index", nil, "when the space is created: hash index on a field, or on several: a,b")
+	c.Flags().StringArrayVar(&f.types, "type", nil, "type of a CSV column instead of the inferred one: zip=text")
 	c.Flags().BoolVar(&f.skipBad, "skip-bad", false, "leave rows out that cannot be read, and count them")
 	return c
 }
 
 func (a *app) importFile(ctx context.Context, name, path string, f importFlags) error {
+	set, err := parseTypes(f.types)
+	if err != nil {
+		return err
+	}
 	in, size, err := a.openInput(path)
 	if err != nil {
 		return err
@@ -70,6 +73,9 @@ func (a *app) importFile(ctx context.Context, name, path string, f importFlags) 
 	counted := &countingReader{r: in}
 	rows, err := newRowReader(counted, path, f.format)
 	if err != nil {
+		return err
+	}
+	if err := a.chooseTypes(rows, path, f.format, set); err != nil {
 		return err
 	}
 	g, err := a.dial(ctx)
@@ -108,6 +114,38 @@ func (a *app) openInput(path string) (io.ReadCloser, int64, error) {
 		return nil, 0, errors.Join(err, file.Close())
 	}
 	return file, info.Size(), nil
+}
+
+// chooseTypes settles the types of the columns of a CSV file. A file is read once
+// for it, standard input as far as the rows are kept.
+func (a *app) chooseTypes(rows *rowReader, path, format string, set map[string]cellType) error {
+	if rows.csv == nil {
+		if len(set) > 0 {
+			return usagef("--type is for CSV: rows of JSON say their types themselves")
+		}
+		return nil
+	}
+	g := newGuess(len(rows.columns))
+	if path == "-" {
+		if err := rows.sample(g); err != nil {
+			return err
+		}
+	} else {
+		in, _, err := a.openInput(path)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		first, err := newRowReader(in, path, format)
+		if err != nil {
+			return err
+		}
+		if err := first.look(g); err != nil {
+			return err
+		}
+	}
+	rows.types = g.types()
+	return applyTypes(rows.types, rows.columns, set)
 }
 
 // importSpace returns the space to import into, made if it is not there.
@@ -209,146 +247,4 @@ func (im *importer) write(ctx context.Context, b *grid.Batch) error {
 	b.Reset()
 	im.progress.at(im.written)
 	return nil
-}
-
-// rowError is a row that cannot be read.
-type rowError struct {
-	row int
-	err error
-}
-
-func (e *rowError) Error() string { return fmt.Sprintf("row %d: %v", e.row, e.err) }
-
-func (e *rowError) Unwrap() error { return e.err }
-
-// rowReader yields the rows of a file as canonical msgpack maps.
-type rowReader struct {
-	row     int
-	lines   *bufio.Scanner
-	csv     *csv.Reader
-	columns []string
-}
-
-func newRowReader(r io.Reader, path, format string) (*rowReader, error) {
-	name := filepath.Base(path)
-	if strings.HasSuffix(name, ".gz") {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		r, name = z, strings.TrimSuffix(name, ".gz")
-	}
-	if format == "" {
-		switch filepath.Ext(name) {
-		case ".csv":
-			format = "csv"
-		case ".jsonl", ".ndjson", ".json":
-			format = "jsonl"
-		default:
-			return nil, usagef("cannot tell the format of %q from its name: give --format csv or jsonl", path)
-		}
-	}
-	rows := &rowReader{}
-	switch format {
-	case "jsonl":
-		rows.lines = bufio.NewScanner(r)
-		rows.lines.Buffer(make([]byte, 64<<10), maxRowBytes)
-	case "csv":
-		rows.csv = csv.NewReader(r)
-		rows.csv.ReuseRecord = true
-		header, err := rows.csv.Read()
-		if err != nil {
-			return nil, fmt.Errorf("%s: header: %w", path, err)
-		}
-		rows.columns = append(rows.columns, header...)
-		rows.row = 1
-	default:
-		return nil, usagef("unknown format %q: csv or jsonl", format)
-	}
-	return rows, nil
-}
-
-func (r *rowReader) bad(err error) error { return &rowError{row: r.row, err: err} }
-
-// next returns the next row, io.EOF after the last, or a *rowError after which it
-// can go on.
-func (r *rowReader) next() ([]byte, error) {
-	r.row++
-	if r.csv != nil {
-		return r.nextCSV()
-	}
-	for r.lines.Scan() {
-		line := bytes.TrimSpace(r.lines.Bytes())
-		if len(line) == 0 {
-			r.row++
-			continue
-		}
-		value, err := msgp.FromJSON(nil, line)
-		if err != nil {
-			return nil, r.bad(err)
-		}
-		if msgp.KindOf(value) != msgp.Map {
-			return nil, r.bad(errors.New("not a JSON object"))
-		}
-		return value, nil
-	}
-	if err := r.lines.Err(); err != nil {
-		return nil, fmt.Errorf("row %d: %w", r.row, err)
-	}
-	return nil, io.EOF
-}
-
-func (r *rowReader) nextCSV() ([]byte, error) {
-	record, err := r.csv.Read()
-	var parse *csv.ParseError
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, io.EOF
-	case errors.As(err, &parse):
-		return nil, r.bad(err)
-	case err != nil:
-		return nil, err
-	}
-	fields := make(map[string]any, len(record))
-	for i, cell := range record {
-		if cell != "" {
-			fields[r.columns[i]] = infer(cell)
-		}
-	}
-	value, err := grid.FieldsOf(fields)
-	if err != nil {
-		return nil, r.bad(err)
-	}
-	return value, nil
-}
-
-// infer gives a CSV cell a type: an integer or a decimal number if it is written
-// the way such a number is written out again, true or false, text otherwise. So
-// "007" and "1e5" stay what they are.
-func infer(cell string) any {
-	if n, err := strconv.ParseInt(cell, 10, 64); err == nil && strconv.FormatInt(n, 10) == cell {
-		return n
-	}
-	if x, err := strconv.ParseFloat(cell, 64); err == nil && strings.Contains(cell, ".") &&
-		strconv.FormatFloat(x, 'f', len(cell)-strings.IndexByte(cell, '.')-1, 64) == cell {
-		return x
-	}
-	switch cell {
-	case "true":
-		return true
-	case "false":
-		return false
-	}
-	return cell
-}
-
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
 }

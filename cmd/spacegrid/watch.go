@@ -19,16 +19,18 @@ type eventView struct {
 	Key       string          `json:"key,omitempty"`
 	Cause     string          `json:"cause,omitempty"`
 	Value     json.RawMessage `json:"value,omitempty"`
+	Before    json.RawMessage `json:"before,omitempty"`
 	Cursor    grid.Cursor     `json:"cursor,omitempty"`
 }
 
 var eventWords = map[grid.EventKind]string{
 	grid.Snapshot: "snapshot", grid.SnapshotEnd: "snapshot_end", grid.Written: "written", grid.Updated: "updated",
-	grid.Removed: "removed", grid.Reset: "reset", grid.Mark: "mark",
+	grid.Removed: "removed", grid.Matched: "matched", grid.Unmatched: "unmatched", grid.Claimed: "claimed",
+	grid.Released: "released", grid.Reset: "reset", grid.Mark: "mark",
 }
 
 func (a *app) watchCommand() *cobra.Command {
-	var snapshot bool
+	var snapshot, claims bool
 	var from, match string
 	var limit int
 	c := &cobra.Command{
@@ -49,7 +51,7 @@ func (a *app) watchCommand() *cobra.Command {
 			defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
 			ctx, cancel := context.WithCancel(c.Context())
 			defer cancel()
-			w, err := g.Watch(ctx, args[0], grid.WatchOptions{From: grid.Cursor(from), Now: !snapshot && from == "", Template: t})
+			w, err := g.Watch(ctx, args[0], grid.WatchOptions{From: grid.Cursor(from), Now: !snapshot && from == "", Template: t, Claims: claims})
 			if err != nil {
 				return err
 			}
@@ -58,7 +60,8 @@ func (a *app) watchCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&snapshot, "snapshot", false, "begin with the entries that are there")
 	c.Flags().StringVar(&from, "from", "", "continue at a cursor")
-	c.Flags().StringVar(&match, "match", "", "only entries that match this template, a JSON object")
+	c.Flags().StringVar(&match, "match", "", "only what has to do with entries that match this template, a JSON object")
+	c.Flags().BoolVar(&claims, "claims", false, "show claims and releases of entries too")
 	c.Flags().IntVar(&limit, "limit", 0, "end after so many events; 0 goes on until interrupted")
 	return c
 }
@@ -87,12 +90,19 @@ func (a *app) printEvents(ctx context.Context, w *grid.Watcher, limit int) error
 
 func (a *app) printEvent(e grid.Event, at grid.Cursor) error {
 	v := eventView{Op: eventWords[e.Kind], Partition: uint16(e.Partition), Seq: uint64(e.Seq), Key: string(e.Entry.Key), Cause: e.Cause}
-	if e.Entry.Key != nil && e.Kind != grid.Removed {
+	if e.Entry.Key != nil && e.Kind != grid.Removed && e.Kind != grid.Claimed {
 		entry, err := viewEntry(e.Entry)
 		if err != nil {
 			return err
 		}
 		v.Value = entry.Value
+	}
+	if e.Before.Value != nil {
+		entry, err := viewEntry(e.Before)
+		if err != nil {
+			return err
+		}
+		v.Before = entry.Value
 	}
 	if a.flags.output == outputJSON {
 		v.Cursor = at

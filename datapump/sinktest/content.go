@@ -43,17 +43,20 @@ func (c Content) Define(def *space.Definition) {
 	sp.Definition = string(space.AppendDefinition(nil, def))
 }
 
-// Put adds an entry of a defined space, or replaces it.
+// Put adds an entry of a defined space, or replaces it. Whether a claim hides it
+// is not content.
 func (c Content) Put(id space.ID, e space.Entry) {
+	e.Claimed = false
 	c[id].ByKey[string(e.Key)] = string(space.AppendEntry(nil, &e))
 }
 
 // Fold applies one change, as any sink must understand it.
 func (c Content) Fold(x *space.Change) {
 	switch x.Op {
-	case space.Written, space.Updated:
+	case space.Written, space.Updated, space.Released:
 		c.Put(x.Space, space.Entry{
 			Key: x.Key, Value: x.Value, Kind: x.Kind, Version: x.Seq, Order: x.Order, Deadline: x.Deadline,
+			Attempts: x.Attempts,
 		})
 	case space.Removed:
 		delete(c[x.Space].ByKey, string(x.Key))

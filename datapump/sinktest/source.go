@@ -18,6 +18,7 @@ type Source struct {
 	p       *space.Partition
 	now     space.Time
 	changes []space.Change // all of them, trimmed or not
+	tokens  []space.Token  // of the claims made by random commands
 	base    Content        // what the partition held before the first of changes
 }
 
@@ -65,8 +66,9 @@ func (s *Source) Define(id space.ID) space.Reply {
 }
 
 // Random applies so many random commands: writes, removals, leases that end,
-// commands of several operations, and now and then a space that is altered,
-// dropped or created.
+// claims that are acknowledged, given back or forgotten, last attempts, commands
+// of several operations, and now and then a space that is altered, dropped or
+// created.
 func (s *Source) Random(rng *rand.Rand, commands int) {
 	for range commands {
 		id := space.ID(1 + rng.IntN(3))
@@ -76,26 +78,50 @@ func (s *Source) Random(rng *rand.Rand, commands int) {
 		case n < 8:
 			s.Apply(space.DefineCommand(&space.Definition{
 				ID: id, Name: fmt.Sprintf("space-%d", id), Lease: time.Duration(rng.IntN(3)) * time.Second,
+				MaxAttempts: 2, DeadLetter: id%3 + 1,
 			}))
 		case n < 10:
 			s.Apply(space.TickCommand())
 		default:
 			c := space.Command{Independent: true}
 			for range 1 + rng.IntN(4) {
-				c.Ops = append(c.Ops, randomOp(rng, id))
+				c.Ops = append(c.Ops, s.randomOp(rng, id))
 			}
-			s.Apply(c)
+			s.keepTokens(s.Apply(c))
 		}
 	}
 }
 
-func randomOp(rng *rand.Rand, id space.ID) space.Op {
+// keepTokens keeps the latest tokens that a reply has.
+func (s *Source) keepTokens(r space.Reply) {
+	for i := range r.Results {
+		for _, e := range r.Results[i].Entries {
+			if e.Token != (space.Token{}) {
+				s.tokens = append(s.tokens, e.Token)
+			}
+		}
+	}
+	s.tokens = s.tokens[max(0, len(s.tokens)-8):]
+}
+
+func (s *Source) randomOp(rng *rand.Rand, id space.ID) space.Op {
 	o := space.Op{Space: id, Key: fmt.Appendf(nil, "key-%02d", rng.IntN(24))}
-	switch rng.IntN(6) {
+	switch n := rng.IntN(9); n {
 	case 0:
 		o.Code = space.OpTake
 	case 1:
 		o.Code, o.Lease = space.OpRenew, time.Duration(1+rng.IntN(50))*time.Millisecond
+	case 2, 3:
+		o.Code, o.Lease = space.OpClaim, time.Duration(1+rng.IntN(30))*time.Millisecond
+	case 4, 5:
+		if len(s.tokens) == 0 {
+			return s.randomOp(rng, id)
+		}
+		o = space.Op{Code: space.OpAck, Token: s.tokens[rng.IntN(len(s.tokens))]}
+		if n == 5 {
+			o.Code, o.Lease = space.OpNack, time.Duration(rng.IntN(3)*10)*time.Millisecond
+			o.Mutations = []space.Mutation{{Code: space.MutAppend, Arg: []byte("!")}}
+		}
 	default:
 		o.Code = space.OpWrite
 		o.Value = make([]byte, rng.IntN(64))

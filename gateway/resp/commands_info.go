@@ -207,8 +207,9 @@ func infoCluster(d *dialog, b *strings.Builder) {
 // counts are told again until this many times the duration of counting has passed.
 const keyspaceShare = 20
 
-// keyspace remembers how many keys the databases have. Counting goes through them,
-// and INFO is asked for every few seconds by tools that watch a server.
+// keyspace remembers how many keys the databases have. Counting asks every group
+// once for each database, and INFO is asked for every few seconds by tools that
+// watch a server.
 type keyspace struct {
 	mu     sync.Mutex // held while counting, so that one connection counts
 	until  time.Time

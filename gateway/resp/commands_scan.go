@@ -1,7 +1,6 @@
 package resp
 
 import (
-	"math"
 	"strconv"
 
 	"github.com/spacegrid/spacegrid/grid"
@@ -164,15 +163,14 @@ func dbSize(d *dialog, _ Command) {
 	d.out.Int(n)
 }
 
-// size counts the keys of a database by going through them.
-func (d *dialog) size(db int) (n int64, err error) {
-	o := scanOptions{}
-	err = d.each(db, func(e *grid.Entry) {
-		if o.takes(e) && n < math.MaxInt64 {
-			n++
-		}
-	})
-	return n, err
+// size returns the number of keys of a database, without going through them. A
+// hash that has lost its last field counts until it is removed, a moment later.
+func (d *dialog) size(db int) (int64, error) {
+	id, ok := d.spaceOf(db)
+	if !ok {
+		return 0, nil
+	}
+	return d.commands.grid.CountAll(d.ctx, id)
 }
 
 // each calls visit for the entries of a database.

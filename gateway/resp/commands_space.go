@@ -315,14 +315,11 @@ func spaceCount(d *dialog, c Command) {
 	if !ok {
 		return
 	}
-	n := int64(0)
-	allowScan := a.allowScan || !a.matching
-	for _, err := range d.commands.grid.Query(d.ctx, def.Name, a.match, grid.QueryOptions{AllowScan: allowScan}) {
-		if err != nil {
-			d.fail(err)
-			return
-		}
-		n++
+	// ALLOWSCAN is understood and not needed: no write waits for a count.
+	n, err := d.commands.grid.Count(d.ctx, def.Name, a.match)
+	if err != nil {
+		d.fail(err)
+		return
 	}
 	d.out.Int(n)
 }

@@ -33,7 +33,7 @@ var (
 	codeNoSpace       = Code{"E2004", "SPACE_NOT_FOUND", http.StatusNotFound, false, "The space does not exist.", "Create it with POST /v1/spaces, or see GET /v1/spaces."}
 	codeWrongKind     = Code{"E2005", "WRONG_KIND", http.StatusUnprocessableEntity, false, "The value is not of the kind that the operation needs.", "See the space's definition for its shape."}
 	codeScanRefused   = Code{"E2006", "SCAN_REFUSED", http.StatusUnprocessableEntity, false, "No index serves the template and too many entries would have to be examined.", "Declare an index on the template's fields, or set allow_scan."}
-	codeRange         = Code{"E2007", "OUT_OF_RANGE", http.StatusUnprocessableEntity, false, "A number would leave its range.", ""}
+	codeRange         = Code{"E2007", "OUT_OF_RANGE", http.StatusUnprocessableEntity, false, "A number would leave its range, or an array has no such element.", ""}
 	codeOtherSpace    = Code{"E2008", "SPACE_CONFLICT", http.StatusConflict, false, "A space of this name has another definition.", "Choose another name, or use the space as it is."}
 	codeSubsLimit     = Code{"E3001", "TOO_MANY_SUBSCRIPTIONS", http.StatusTooManyRequests, false, "The connection has as many subscriptions as it may.", "End one, or open another connection."}
 	codeNoSub         = Code{"E3002", "NO_SUBSCRIPTION", http.StatusNotFound, false, "The connection has no subscription of this id.", "It may have ended meanwhile."}

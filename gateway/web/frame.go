@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
-	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // subprotocol is what clients offer when they connect.
@@ -48,7 +47,9 @@ type clientFrame struct {
 	Client   string          `json:"client"` // hello: name and version, for listings
 	Space    string          `json:"space"`
 	Template json.RawMessage `json:"template"`
-	From     string          `json:"from"` // snapshot, now, or a cursor
+	Before   bool            `json:"before"` // with the values that changes replaced
+	Claims   bool            `json:"claims"` // claims and releases too
+	From     string          `json:"from"`   // snapshot, now, or a cursor
 	Credit   int             `json:"credit"`
 	BatchMS  *int            `json:"batch_ms"`
 	Cursor   string          `json:"cursor"`
@@ -177,20 +178,16 @@ func appendSnapshotEntry(dst []byte, e *grid.Event) ([]byte, error) {
 	return append(dst, '}'), err
 }
 
-// appendEvent appends one change. Of an entry that does not match the
-// subscription's template nothing but its leaving is said.
-func appendEvent(dst []byte, e *grid.Event, matches bool) ([]byte, error) {
-	op := "unmatched"
-	switch {
-	case e.Kind == grid.Removed:
-		op = "removed"
-	case !matches:
-	case e.Kind == grid.Written:
-		op = "written"
-	default:
-		op = "updated"
-	}
-	dst = append(append(append(dst, `{"op":"`...), op...), `",`...)
+// eventWords are the words for changes, also of clients that choose among them.
+var eventWords = map[grid.EventKind]string{
+	grid.Written: "written", grid.Updated: "updated", grid.Removed: "removed", grid.Matched: "matched",
+	grid.Unmatched: "unmatched", grid.Claimed: "claimed", grid.Released: "released",
+}
+
+// appendEvent appends one change. Of an entry that is gone or hidden, or has
+// ceased to match, the new value is not said; what it was before is if asked for.
+func appendEvent(dst []byte, e *grid.Event, before bool) ([]byte, error) {
+	dst = append(append(append(dst, `{"op":"`...), eventWords[e.Kind]...), `",`...)
 	dst = appendPlace(dst, e)
 	dst = appendKey(append(dst, `,"key":`...), e.Entry.Key)
 	if e.Previous != 0 {
@@ -200,8 +197,12 @@ func appendEvent(dst []byte, e *grid.Event, matches bool) ([]byte, error) {
 		dst = append(append(append(dst, `,"cause":"`...), e.Cause...), '"')
 	}
 	var err error
-	if op == "written" || op == "updated" {
+	switch e.Kind {
+	case grid.Written, grid.Updated, grid.Matched, grid.Released:
 		dst, err = appendEntryValue(append(dst, `,"value":`...), &e.Entry)
+	}
+	if before && e.Before.Value != nil && err == nil {
+		dst, err = appendEntryValue(append(dst, `,"before":`...), &e.Before)
 	}
 	if e.More {
 		dst = append(dst, `,"more":true`...)
@@ -212,14 +213,4 @@ func appendEvent(dst []byte, e *grid.Event, matches bool) ([]byte, error) {
 func appendPlace(dst []byte, e *grid.Event) []byte {
 	dst = strconv.AppendUint(append(dst, `"partition":`...), uint64(e.Partition), 10)
 	return strconv.AppendUint(append(dst, `,"seq":`...), uint64(e.Seq), 10)
-}
-
-// encodeTemplate is the canonical form of a template, nil if it matches
-// everything.
-func encodeTemplate(text []byte) ([]byte, error) {
-	t, err := parseTemplate(text)
-	if err != nil || len(t) == 0 {
-		return nil, err
-	}
-	return msgp.AppendValue(nil, map[string]any(t))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
@@ -13,19 +14,27 @@ import (
 // not thousands, and each mutation rewrites it.
 const maxMutations = 256
 
-// mutation is one change of an entry as JSON says it. Without a field it is
-// about the whole value of an entry of bytes.
+// mutation is one change of an entry as JSON says it. It is about a field, whose
+// name stands as it is, or about what a path leads to, as grid.Mutation has it.
+// Without either it is about the whole value of an entry of bytes.
 type mutation struct {
 	Op     string          `json:"op"`
 	Field  string          `json:"field"`
+	Path   string          `json:"path"`
 	Offset uint32          `json:"offset"`
 	Value  json.RawMessage `json:"value"`
+	Min    json.RawMessage `json:"min"`
+	Max    json.RawMessage `json:"max"`
 }
 
 var mutationCodes = map[string]space.MutationCode{
 	"set": space.MutSet, "unset": space.MutUnset, "default": space.MutDefault, "add": space.MutAdd,
 	"add_float": space.MutAddFloat, "append": space.MutAppend, "set_range": space.MutSetRange,
+	"push": space.MutPush, "insert": space.MutInsert, "remove": space.MutRemove,
+	"lowest": space.MutLowest, "highest": space.MutHighest,
 }
+
+const mutationNames = "set, unset, default, add, add_float, append, set_range, push, insert, remove, lowest or highest"
 
 // parseMutations reads the body of a PATCH: an array of mutations, which take
 // effect in order and together.
@@ -52,9 +61,15 @@ func parseMutations(body []byte) ([]space.Mutation, error) {
 func (m *mutation) encode() (space.Mutation, error) {
 	code, ok := mutationCodes[m.Op]
 	if !ok {
-		return space.Mutation{}, invalid(fmt.Sprintf("unknown op %q", m.Op), "set, unset, default, add, add_float, append or set_range")
+		return space.Mutation{}, invalid(fmt.Sprintf("unknown op %q", m.Op), mutationNames)
 	}
 	out := space.Mutation{Code: code, Field: m.Field, Offset: m.Offset}
+	if err := m.locate(&out); err != nil {
+		return out, err
+	}
+	if err := m.bound(&out); err != nil {
+		return out, err
+	}
 	if code == space.MutUnset {
 		return out, nil
 	}
@@ -65,23 +80,66 @@ func (m *mutation) encode() (space.Mutation, error) {
 	if err != nil {
 		return out, err
 	}
+	out.Arg, err = m.argument(code, value)
+	return out, err
+}
+
+// locate fills in what a path leads to.
+func (m *mutation) locate(out *space.Mutation) error {
+	if m.Path == "" {
+		return nil
+	}
+	if m.Field != "" {
+		return invalid("a mutation has a field or a path, not both", "a path begins with a field")
+	}
+	steps, err := grid.SplitPath(m.Path)
+	if err != nil {
+		return err
+	}
+	out.Field, out.Path = steps[0], steps[1:]
+	return nil
+}
+
+// bound fills in the bounds of an addition.
+func (m *mutation) bound(out *space.Mutation) (err error) {
+	for _, b := range []struct {
+		text json.RawMessage
+		to   *[]byte
+	}{{m.Min, &out.Min}, {m.Max, &out.Max}} {
+		if len(b.text) == 0 {
+			continue
+		}
+		if out.Code != space.MutAdd && out.Code != space.MutAddFloat {
+			return invalid(m.Op+" has no bounds", "min and max are for add and add_float")
+		}
+		if *b.to, err = msgp.FromJSON(nil, b.text); err != nil {
+			return err
+		}
+		if k := msgp.KindOf(*b.to); k != msgp.Int && k != msgp.Float {
+			return invalid("a bound is a number", "")
+		}
+	}
+	return nil
+}
+
+// argument returns the argument of a mutation whose value is given.
+func (m *mutation) argument(code space.MutationCode, value []byte) ([]byte, error) {
 	kind := msgp.KindOf(value)
 	switch code {
 	case space.MutAdd:
 		if kind != msgp.Int {
-			return out, invalid("add needs an integer", "add_float takes any number")
+			return nil, invalid("add needs an integer", "add_float takes any number")
 		}
-		out.Arg = value
 	case space.MutAddFloat:
-		out.Arg, err = asFloat(value, kind)
+		return asFloat(value, kind)
 	case space.MutAppend, space.MutSetRange:
-		out.Arg, err = rawText(value, kind)
-	default:
-		if out.Arg = value; m.Field == "" {
-			out.Arg, err = rawText(value, kind)
+		return rawText(value, kind)
+	case space.MutSet, space.MutDefault:
+		if m.Field == "" && m.Path == "" {
+			return rawText(value, kind)
 		}
 	}
-	return out, err
+	return value, nil
 }
 
 func asFloat(value []byte, kind msgp.Kind) ([]byte, error) {

@@ -274,18 +274,19 @@ func (c *socket) handle(f clientFrame) error {
 // watch starts a subscription.
 func (c *socket) watch(f clientFrame) error {
 	limits := &c.server.limits.Sockets
-	tmpl, err := encodeTemplate(f.Template)
+	t, err := parseTemplate(f.Template)
 	if err != nil {
 		return c.answer(newErrorFrame(f.ID, problemOf(err)))
 	}
 	s := &subscription{
-		c: c, id: f.ID, space: f.Space, tmpl: tmpl, batch: limits.Batch, room: make(chan struct{}, 1),
+		c: c, id: f.ID, space: f.Space, before: f.Before, batch: limits.Batch, room: make(chan struct{}, 1),
 		queue: queue{id: f.ID, maxEvents: limits.QueueEvents, maxBytes: limits.QueueBytes, credit: min(f.Credit, limits.Credit)},
 		moved: time.Now(),
 	}
 	if f.BatchMS != nil {
 		s.batch = time.Duration(*f.BatchMS) * time.Millisecond
 	}
+	s.from = grid.WatchOptions{Template: t, Claims: f.Claims}
 	switch f.From {
 	case "", "snapshot":
 	case "now":

@@ -42,6 +42,7 @@ type event struct {
 	Seq       uint64          `json:"seq"`
 	Key       string          `json:"key"`
 	Value     json.RawMessage `json:"value"`
+	Before    json.RawMessage `json:"before"`
 	Cause     string          `json:"cause"`
 	More      bool            `json:"more"`
 }
@@ -216,6 +217,43 @@ func TestTemplate(t *testing.T) {
 	d.put("{x}in", `{"row":1,"b":1}`)
 	if e := s.want("events").Events[0]; e.Op != "updated" || string(e.Value) != `{"b":1,"row":1}` {
 		t.Fatalf("%+v", e)
+	}
+}
+
+// TestMatchedAndUnmatched: in a space of fields a watch says which updates bring
+// an entry in or take it out, with the values before, and nothing of entries that
+// it has nothing to do with.
+func TestMatchedAndUnmatched(t *testing.T) {
+	d := open(t, web.Config{})
+	d.want(201, "POST", "/v1/spaces", `{"name":"seats","shape":"fields"}`)
+	put := func(key, value string) { d.want(204, "PUT", "/v1/spaces/seats/entries/"+key, value) }
+	s := d.connect()
+	s.send(`{"t":"watch","id":1,"space":"seats","template":{"free":true},"before":true,"credit":100,"batch_ms":0}`)
+	s.want("watching")
+	s.want("snapshot_end")
+	put("%7Bx%7Dother", `{"free":false}`)
+	put("%7Bx%7Da", `{"free":true,"n":1}`)
+	put("%7Bx%7Da", `{"free":true,"n":2}`)
+	put("%7Bx%7Da", `{"free":false}`)
+	put("%7Bx%7Dother", `{"free":false,"n":1}`)
+	d.want(204, "DELETE", "/v1/spaces/seats/entries/%7Bx%7Dother", "")
+	put("%7Bx%7Da", `{"free":true}`)
+	d.want(204, "DELETE", "/v1/spaces/seats/entries/%7Bx%7Da", "")
+	var got []string
+	for len(got) < 5 {
+		for _, e := range s.want("events").Events {
+			got = append(got, fmt.Sprintf("%s %s %s before %s", e.Op, e.Key, e.Value, e.Before))
+		}
+	}
+	want := []string{
+		`written {x}a {"n":1,"free":true} before `,
+		`updated {x}a {"n":2,"free":true} before {"n":1,"free":true}`,
+		`unmatched {x}a  before {"n":2,"free":true}`,
+		`matched {x}a {"free":true} before {"free":false}`,
+		`removed {x}a  before {"free":true}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the events are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
-	"github.com/spacegrid/spacegrid/grid/space"
 )
 
 // errSlow ends a watch whose subscriber has not taken anything for too long.
@@ -26,9 +25,10 @@ type subscription struct {
 	c     *socket
 	id    uint32
 	space string
-	tmpl  []byte // canonical; nil matches everything
 	from  grid.WatchOptions
 	batch time.Duration
+	// before adds to each change the value that it replaced.
+	before bool
 
 	cancel context.CancelFunc
 	room   chan struct{} // one token: the queue may have room, or credit came
@@ -78,7 +78,7 @@ func (s *subscription) run(ctx context.Context) {
 		if s.startOver(ctx, reason) != nil {
 			return
 		}
-		opts = grid.WatchOptions{}
+		opts.From, opts.Now = "", false
 	}
 }
 
@@ -134,9 +134,6 @@ func (s *subscription) follow(ctx context.Context, w *grid.Watcher, snapshot boo
 		it := item{kind: itemEvent}
 		switch e.Kind {
 		case grid.Snapshot:
-			if !space.Matches(s.tmpl, e.Entry.Kind, e.Entry.Value) {
-				continue
-			}
 			it.kind = itemEntry
 			it.body, err = appendSnapshotEntry(nil, &e)
 		case grid.SnapshotEnd:
@@ -153,8 +150,7 @@ func (s *subscription) follow(ctx context.Context, w *grid.Watcher, snapshot boo
 			s.passed()
 			continue
 		default:
-			matches := e.Kind == grid.Removed || space.Matches(s.tmpl, e.Entry.Kind, e.Entry.Value)
-			it.body, err = appendEvent(nil, &e, matches)
+			it.body, err = appendEvent(nil, &e, s.before)
 			it.more = e.More
 		}
 		if err == nil {

@@ -244,8 +244,8 @@ func index(d *decoder) space.Index {
 }
 
 // maxDefinitionBytes bounds an encoded definition: all indexes with all fields
-// under the longest names, and the rest.
-const maxDefinitionBytes = (space.MaxIndexes*(space.MaxIndexFields+1) + 8) * (space.MaxNameBytes + 16)
+// and all declared fields under the longest names, and the rest.
+const maxDefinitionBytes = (space.MaxIndexes*(space.MaxIndexFields+1) + space.MaxFields + 8) * (space.MaxNameBytes + 16)
 
 func putDefinition(e *encoder, def *space.Definition) {
 	e.string(string(space.AppendDefinition(nil, def)))

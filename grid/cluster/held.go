@@ -25,6 +25,7 @@ type held struct {
 	host    *host
 	group   *replica.Group
 	hub     hub
+	callers callers
 	opened  atomic.Bool // group is there
 	founded time.Time   // when this replica founded the group; of the goroutine that holds replicas
 
@@ -45,7 +46,7 @@ func (n *Node) openHeld(g *Group) (*held, error) {
 		log: n.log.With("group", uint32(id)), wake: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(n.ctx)
-	h.host = newHost(id, h.applied, h.restored)
+	h.host = newHost(id, h.applied, h.restored, h.callers.granted)
 	storage, err := n.groupStorage(id)
 	if err != nil {
 		h.cancel()
@@ -91,6 +92,7 @@ func (h *held) Leading(term uint64) {
 func (h *held) Following(replica.ServerID, uint64) {
 	h.term.Store(0)
 	h.lead.Store(nil)
+	h.callers.release()
 	poke(h.wake)
 	h.n.roles.ring()
 }

@@ -26,6 +26,9 @@ type host struct {
 	// applied is called after a log entry with the partitions that it touched.
 	// It runs on the applying goroutine and must not block.
 	applied func([]space.PartitionID)
+	// granted is called with what became of commands that had been waiting, right
+	// after the command that decided it. It must not block.
+	granted func(space.PartitionID, []space.Grant)
 	// restored is called after a snapshot has replaced all partitions.
 	restored func()
 
@@ -66,8 +69,8 @@ func (c *carried) learn() {
 	c.facts.Store(f)
 }
 
-func newHost(g GroupID, applied func([]space.PartitionID), restored func()) *host {
-	h := &host{group: g, applied: applied, restored: restored}
+func newHost(g GroupID, applied func([]space.PartitionID), restored func(), granted func(space.PartitionID, []space.Grant)) *host {
+	h := &host{group: g, applied: applied, restored: restored, granted: granted}
 	h.partitions.Store(&map[space.PartitionID]*carried{})
 	return h
 }
@@ -113,6 +116,9 @@ func (h *host) Apply(_ uint64, commands [][]byte) [][]byte {
 			continue
 		}
 		replies[i] = p.ApplyBytes(stamp, b[len(b)-parser.Len():])
+		if grants := p.Granted(); len(grants) > 0 {
+			h.granted(id, grants)
+		}
 		if p.Epoch() != p.facts.Load().epoch {
 			p.learn()
 		}

@@ -124,21 +124,21 @@ func (h *held) round(ctx context.Context, l *leadership) {
 	}{
 		{"definitions", h.define}, {"expiry", h.expire}, {"trim", h.trimLogs}, {"members", h.align},
 	} {
-		if err := duty.do(ctx, l); err != nil && h.lead.Load() == l && ctx.Err() == nil {
+		if err := duty.do(ctx, l); err != nil && h.lead.Load() == l && h.ctx.Err() == nil {
 			h.log.Debug("a duty of the leader is put off", "duty", duty.what, "err", err)
 		}
 	}
 }
 
 // expire removes entries whose lease has ended and answers that nobody may ask
-// for any more.
+// for any more, and takes indexes further that are being built.
 func (h *held) expire(ctx context.Context, l *leadership) error {
 	var due []systemCommand
 	err := h.group.Inspect(ctx, func() {
 		for id, p := range h.host.all() {
 			d := p.NextDeadline()
 			leased := d != space.Never
-			if leased && d <= l.now(id) || l.rounds%clockEvery == 0 && (leased || p.Status().Answers > 0) {
+			if p.Building() || leased && d <= l.now(id) || l.rounds%clockEvery == 0 && (leased || p.Status().Answers > 0) {
 				due = append(due, systemCommand{id, space.TickCommand()})
 			}
 		}

@@ -12,7 +12,13 @@ import (
 // dialTimeout bounds the opening of one connection to a member.
 const dialTimeout = 2 * time.Second
 
-// links keeps one connection to each member that a router talks to.
+// silentTime is how long a member may take to answer a ping before its connection
+// is given up and what waits for an answer on it is repeated elsewhere: a host
+// that has vanished sends no reset. A new leader takes about as long to be found.
+const silentTime = time.Second
+
+// links keeps one connection to each member that a router talks to, and an eye on
+// each of them.
 type links struct {
 	dial wire.Dialer
 
@@ -23,17 +29,23 @@ type linksState struct {
 	sync.Mutex
 	byAddr map[string]*memberLink
 	closed bool
+
+	watching context.Context // ends with close
+	stop     context.CancelFunc
+	watchers sync.WaitGroup
 }
 
+// memberLink is the connection to one address. Who has the turn may look at it,
+// and dials if there is none: the others wait, no longer than they want.
 type memberLink struct {
-	// turn has one place, taken while dialling, so that one caller dials and the
-	// others wait no longer than they want to.
 	turn chan struct{}
 	conn *wire.Conn
 }
 
 func newLinks(dial wire.Dialer) links {
-	return links{dial: dial, mu: &linksState{byAddr: map[string]*memberLink{}}}
+	s := &linksState{byAddr: map[string]*memberLink{}}
+	s.watching, s.stop = context.WithCancel(context.Background())
+	return links{dial: dial, mu: s}
 }
 
 // service returns the Service at an address. Errors wrap ErrUnavailable: nothing
@@ -63,21 +75,27 @@ func (l *links) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 
 	select {
 	case k.turn <- struct{}{}:
-		defer func() { <-k.turn }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: no connection to %s yet: %w", ErrUnavailable, addr, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	}
+	defer func() { <-k.turn }()
 	if k.conn != nil && k.conn.Err() == nil {
 		return k.conn, nil
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	// Closing does not wait for a dial.
+	defer context.AfterFunc(l.mu.watching, cancel)()
 	conn, err := wire.Connect(dialCtx, l.dial, addr, wire.PurposeRequests, maxRequestBytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	l.mu.Lock()
 	closed := l.mu.closed
+	if !closed {
+		// It closes a connection that has fallen silent; whoever uses it sees that.
+		l.mu.watchers.Go(func() { _ = conn.Watch(l.mu.watching, silentTime) })
+	}
 	l.mu.Unlock()
 	if closed {
 		return nil, fmt.Errorf("%w: this client is closed (%w)", ErrUnavailable, conn.Close())
@@ -92,6 +110,7 @@ func (l *links) close() error {
 	all := l.mu.byAddr
 	l.mu.byAddr = map[string]*memberLink{}
 	l.mu.Unlock()
+	l.mu.stop()
 	for _, k := range all {
 		k.turn <- struct{}{}
 		if k.conn != nil {
@@ -100,5 +119,6 @@ func (l *links) close() error {
 		}
 		<-k.turn
 	}
+	l.mu.watchers.Wait()
 	return nil
 }

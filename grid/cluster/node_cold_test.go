@@ -177,9 +177,10 @@ func (s *memoryStore) resync(p space.PartitionID, src StoreSource) {
 func (r *storedRows) apply(c space.Change) {
 	key := string(c.Key)
 	switch c.Op {
-	case space.Written, space.Updated:
+	case space.Written, space.Updated, space.Released:
 		r.Spaces[c.Space][key] = space.Entry{
 			Key: bytes.Clone(c.Key), Value: bytes.Clone(c.Value), Kind: c.Kind, Version: c.Seq, Order: c.Order, Deadline: c.Deadline,
+			Attempts: c.Attempts,
 		}
 	case space.Removed:
 		delete(r.Spaces[c.Space], key)

@@ -56,7 +56,7 @@ func (m *mirror) item(count int) func(FollowItem) error {
 				}
 				m.seqs[it.Partition] = c.Seq
 				switch c.Op {
-				case space.Written, space.Updated:
+				case space.Written, space.Updated, space.Released:
 					m.entries[string(c.Key)] = string(c.Value)
 				case space.Removed:
 					delete(m.entries, string(c.Key))

@@ -67,6 +67,10 @@ func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outco
 			good, places = append(good, subs[i]), append(places, i)
 		}
 	}
+	if len(subs) == 1 && outs[0].Err == nil && c.Ops[0].Wait > 0 {
+		outs[0] = h.submitWaiting(ctx, l, subs[0], waitingCommand{subs[0].Partition, c.Session, c.Sequence})
+		return outs
+	}
 	for i, out := range h.submit(ctx, l, good) {
 		outs[places[i]] = out
 	}
@@ -272,7 +276,7 @@ func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.Part
 				return
 			}
 			seq = p.Changelog().Last()
-			found, more, m.Code = p.Match(nil, q.Space, q.Template, m.Next, want, room, q.AllowScan)
+			found, more, m.Code = p.Match(nil, q.Space, q.Template, q.Predicate, m.Next, want, room, q.AllowScan)
 		})
 		if err != nil || gone {
 			return fmt.Errorf("%w: the replica of group %d is closing", ErrUnavailable, h.id)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type RouterConfig struct {
 type Router struct {
 	cfg   RouterConfig
 	links links
+	waits waitPool
 	txns  *txns
 
 	mu struct {
@@ -64,7 +66,7 @@ type Router struct {
 
 // NewRouter returns a router. Close it after use.
 func NewRouter(cfg RouterConfig) *Router {
-	r := &Router{cfg: cfg, links: newLinks(cfg.Dial), txns: newTxns()}
+	r := &Router{cfg: cfg, links: newLinks(cfg.Dial), waits: newWaitPool(cfg.Dial), txns: newTxns()}
 	for r.mu.session == 0 {
 		r.mu.session = space.SessionID(rand.Uint64())
 	}
@@ -74,7 +76,7 @@ func NewRouter(cfg RouterConfig) *Router {
 // Close closes the router's connections. Requests in flight end as unknown.
 func (r *Router) Close() error {
 	r.txns.close()
-	return r.links.close()
+	return errors.Join(r.links.close(), r.waits.close())
 }
 
 // State returns the control group's state as the router knows it.
@@ -125,7 +127,7 @@ func (c *Call) encode(session space.SessionID) {
 
 // Do carries out calls and returns when the outcome of each is known or ctx has
 // ended. Calls are repeated one by one: operations whose order matters belong into
-// one call.
+// one call. Operations that wait are for Wait.
 func (r *Router) Do(ctx context.Context, calls []*Call) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -136,8 +138,19 @@ func (r *Router) Do(ctx context.Context, calls []*Call) {
 			}
 			return
 		}
-		r.submit(ctx, g, of)
+		r.submit(ctx, g, slices.DeleteFunc(of, refuseWait))
 	})
+}
+
+// refuseWait fails a call that waits: it would hold the answers of all others.
+func refuseWait(c *Call) bool {
+	for i := range c.Ops {
+		if c.Ops[i].Wait != 0 {
+			c.Err = &space.Error{Code: space.CodeInvalid, Detail: "an operation that waits among others", Hint: "use Router.Wait"}
+			return true
+		}
+	}
+	return false
 }
 
 func errNoPartition(p space.PartitionID) error {
@@ -314,10 +327,18 @@ func (r *Router) begin(ctx context.Context, g GroupID, svc Service, calls []*Cal
 // group if the partition is not known yet.
 func (r *Router) identify(ctx context.Context, g GroupID, svc Service, p space.PartitionID) (identity, error) {
 	deadline, _ := ctx.Deadline()
-	s := r.session(p)
+	return r.identifyIn(ctx, g, svc, p, r.session(p), min(time.Until(deadline), maxBudget)+answerMargin)
+}
+
+// identifyIn is identify with a session and a time for repeats that are given.
+func (r *Router) identifyIn(ctx context.Context, g GroupID, svc Service, p space.PartitionID, s *session, budget time.Duration) (identity, error) {
+	known := r.session(p)
 	for range 2 {
+		if s != known {
+			s.learn(known)
+		}
 		now := time.Now()
-		if id, ok := s.begin(now, min(deadline.Sub(now), maxBudget)+answerMargin); ok {
+		if id, ok := s.begin(now, budget); ok {
 			return id, nil
 		}
 		greetings, err := svc.Hello(ctx, g)
@@ -363,6 +384,7 @@ type turn struct {
 	r      *Router
 	ctx    context.Context
 	group  GroupID
+	links  *links
 	member MemberID
 	tried  int
 	wait   time.Duration
@@ -370,7 +392,7 @@ type turn struct {
 }
 
 func (r *Router) turn(ctx context.Context, g GroupID) *turn {
-	return &turn{r: r, ctx: ctx, group: g, wait: backoffMin}
+	return &turn{r: r, ctx: ctx, group: g, links: &r.links, wait: backoffMin}
 }
 
 // service returns the service of the member to try.
@@ -385,7 +407,7 @@ func (t *turn) service() (Service, error) {
 	if t.member == "" {
 		t.member = g.Replicas[t.tried%len(g.Replicas)].Member
 	}
-	return t.r.member(t.ctx, t.member)
+	return t.r.memberOver(t.ctx, t.links, t.member)
 }
 
 // again learns from a failed attempt and waits for the next one; false when the
@@ -435,6 +457,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // member returns the service of a member.
 func (r *Router) member(ctx context.Context, id MemberID) (Service, error) {
+	return r.memberOver(ctx, &r.links, id)
+}
+
+func (r *Router) memberOver(ctx context.Context, over *links, id MemberID) (Service, error) {
 	if id == r.cfg.Self && r.cfg.Local != nil {
 		return r.cfg.Local, nil
 	}
@@ -442,7 +468,7 @@ func (r *Router) member(ctx context.Context, id MemberID) (Service, error) {
 	if !ok || m.Peer == "" {
 		return nil, fmt.Errorf("%w: member %s has no address", ErrUnavailable, id)
 	}
-	return r.links.service(ctx, m.Peer)
+	return over.service(ctx, m.Peer)
 }
 
 // Member returns the service of one member, for questions about itself.

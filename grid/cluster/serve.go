@@ -70,6 +70,13 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		}
 		m, err := s.service.Match(ctx, g, level, q)
 		return appendMatched(nil, &m), err
+	case callAggregate:
+		g, level, q, err := parseAggregate(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		a, err := s.service.Aggregate(ctx, g, level, q)
+		return appendAggregated(nil, &a), err
 	case callInvoke:
 		g, c, err := parseInvocation(body)
 		if err != nil {

@@ -24,14 +24,20 @@ type Service interface {
 	// the group's leader answers.
 	Hello(ctx context.Context, g GroupID) ([]Greeting, error)
 	// Submit proposes commands to partitions of one group, in order, and returns
-	// one outcome for each. Only the group's leader accepts.
+	// one outcome for each. Only the group's leader accepts. A command that waits
+	// holds nobody up: in company its outcome says that it waits, and sent alone it
+	// is kept for a while, to be answered as soon as it has what it waits for.
 	Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome
 	// Read looks up entries by key in partitions of one group. It answers the
 	// first of the gets, at least one, as many as one answer takes: the rest is
 	// asked for again.
 	Read(ctx context.Context, g GroupID, level Level, gets []Get) ([]Found, error)
-	// Match finds entries of some partitions of one group by template.
+	// Match finds entries of some partitions of one group by template and predicate.
 	Match(ctx context.Context, g GroupID, level Level, q Match) (Matched, error)
+	// Aggregate computes over the entries of some partitions of one group. It
+	// answers for the first of them, at least one, as many as one turn of work
+	// takes.
+	Aggregate(ctx context.Context, g GroupID, level Level, q Aggregate) (Aggregated, error)
 	// Invoke runs a unit's handler beside a partition, on the group's leader.
 	Invoke(ctx context.Context, g GroupID, call Invocation) ([]byte, error)
 	// Follow sends what partitions held by this member contain and then how they
@@ -90,10 +96,11 @@ type Found struct {
 }
 
 // Match asks partitions of one group, one after the other, for the entries that
-// match a template, by order within each partition.
+// match a template and a predicate, by order within each partition.
 type Match struct {
 	Space      space.ID
 	Template   []byte // canonical msgpack map; nil matches every entry
+	Predicate  []byte // binary form of a predicate.Predicate; nil matches every entry
 	Partitions []space.PartitionID
 	From       uint64 // lowest order number wanted of the first partition
 	Limit      int    // entries wanted; an answer may have fewer though there are more

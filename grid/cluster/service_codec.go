@@ -21,6 +21,8 @@ const (
 	callControl uint8 = 7
 	callInspect uint8 = 8
 	callFollow  uint8 = 9 // a stream
+	// callAggregate computes where the entries lie.
+	callAggregate uint8 = 10
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32
@@ -317,6 +319,7 @@ func appendMatch(dst []byte, g GroupID, level Level, q *Match) []byte {
 	dst = append(dst, byte(level))
 	dst = binary.AppendUvarint(dst, uint64(q.Space))
 	dst = wire.AppendBytes(dst, q.Template)
+	dst = wire.AppendBytes(dst, q.Predicate)
 	dst = binary.AppendUvarint(dst, uint64(len(q.Partitions)))
 	for _, p := range q.Partitions {
 		dst = binary.AppendUvarint(dst, uint64(p))
@@ -329,7 +332,7 @@ func appendMatch(dst []byte, g GroupID, level Level, q *Match) []byte {
 func parseMatch(b []byte) (GroupID, Level, Match, error) {
 	p := wire.NewParser(b)
 	g, level := GroupID(p.Uvarint()), Level(p.Byte())
-	q := Match{Space: space.ID(p.Uvarint()), Template: p.Bytes(space.MaxValueBytes)}
+	q := Match{Space: space.ID(p.Uvarint()), Template: p.Bytes(space.MaxValueBytes), Predicate: p.Bytes(space.MaxValueBytes)}
 	for range parseCount(p, MaxPartitions, 1) {
 		q.Partitions = append(q.Partitions, parsePartition(p))
 	}

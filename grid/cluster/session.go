@@ -51,6 +51,19 @@ func (s *session) greet(h space.History, clock space.Time, now time.Time) {
 	s.mu.clock, s.mu.at = clock, now
 }
 
+// learn takes over what another session of the same client knows of the
+// partition, also that it knows nothing.
+func (s *session) learn(from *session) {
+	from.mu.Lock()
+	history, clock, at := from.mu.history, from.mu.clock, from.mu.at
+	from.mu.Unlock()
+	if at.IsZero() {
+		s.forget()
+		return
+	}
+	s.greet(history, clock, at)
+}
+
 // forget makes the next begin fail until somebody greets.
 func (s *session) forget() {
 	s.mu.Lock()
@@ -74,6 +87,21 @@ func (s *session) begin(now time.Time, budget time.Duration) (identity, bool) {
 	s.mu.next++
 	s.mu.settled = append(s.mu.settled, false)
 	return id, true
+}
+
+// after gives a command that is about another one an identity: under the same
+// history and with the same deadline. It is false if the history is not the
+// current one any more.
+func (s *session) after(id identity) (identity, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.history != id.history {
+		return identity{}, false
+	}
+	next := identity{history: id.history, sequence: s.mu.next, acked: s.mu.base, deadline: id.deadline}
+	s.mu.next++
+	s.mu.settled = append(s.mu.settled, false)
+	return next, true
 }
 
 // settle says that nobody will ask for the command's answer again.

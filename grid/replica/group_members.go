@@ -23,11 +23,16 @@ const (
 // has caught up. Nothing has changed; try again later.
 var ErrNotCaughtUp = errors.New("replica: not a learner that has caught up")
 
+// ErrChanging is returned for a change of the members while an earlier one, or the
+// start of a leadership, is not agreed on. Nothing has changed; try again later.
+var ErrChanging = errors.New("replica: an earlier change is not agreed on yet; try again later")
+
 // AddLearner adds a replica that receives everything and does not vote. Only the
 // leader can. It blocks until the change is agreed on.
 //
 // Here and in AddVoter and Remove, ErrIndeterminate means that the change may
-// still happen; to ask for it again does no harm.
+// still happen; to ask for it again does no harm. ErrChanging means that it is not
+// its turn.
 func (g *Group) AddLearner(ctx context.Context, id ServerID) error {
 	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
 		return r.AddNonvoter(id.raftID(), id.raftAddress(), 0, g.cfg.Timing.Election)
@@ -48,8 +53,30 @@ func (g *Group) AddVoter(ctx context.Context, id ServerID) error {
 		return fmt.Errorf("%w: %v", ErrNotCaughtUp, id)
 	}
 	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
-		return r.AddVoter(id.raftID(), id.raftAddress(), 0, g.cfg.Timing.Election)
+		change := r.AddVoter(id.raftID(), id.raftAddress(), 0, g.cfg.Timing.Election)
+		g.followUp(r)
+		return change
 	})
+}
+
+// followUp appends an entry behind a change that raft has taken up, and waits until
+// it is agreed on.
+//
+// Raft sends the entry that makes a voter before it begins to count that voter's
+// answers. An answer that is there first is lost, for nobody is asked twice about
+// an entry. If the change needs that voter, as it does when another one is dead, it
+// then stays open until an entry follows. Commands do not see to that: perhaps
+// nobody writes, and if one is under way it stays open with the change, while all
+// others wait for it.
+func (g *Group) followUp(r *raft.Raft) {
+	for {
+		err := r.Barrier(g.cfg.Timing.Election).Error()
+		if !errors.Is(err, raft.ErrLeadershipTransferInProgress) && !errors.Is(err, raft.ErrEnqueueTimeout) {
+			// It is there, and so is the change; or another leader decides on both.
+			return
+		}
+		time.Sleep(retryPause) // the transfer may fail, and this replica lead on
+	}
 }
 
 // Remove removes a replica. A leader that removes itself steps down. The removed
@@ -66,10 +93,13 @@ func (g *Group) change(ctx context.Context, id ServerID, start func(*raft.Raft) 
 	}
 	in := g.current.Load()
 	answered, err := g.await(ctx, in, start)
-	if answered {
-		return in.outcome(err)
+	switch {
+	case !answered:
+		return err
+	case errors.Is(err, raft.ErrEnqueueTimeout) && in.raft.State() == raft.Leader:
+		return fmt.Errorf("%w: %v", ErrChanging, id)
 	}
-	return err
+	return in.outcome(err)
 }
 
 // Transfer hands the leadership to a voter, which then stands for election; it

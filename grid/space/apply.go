@@ -28,6 +28,7 @@ const (
 // and the operations before it; then, if nothing aborts the command, all that
 // was prepared is installed, one change for each entry touched.
 func (p *Partition) Apply(now Time, c *Command) []byte {
+	p.waits.begin()
 	p.clock = max(p.clock, now)
 	if c.Session != 0 {
 		if c.History != p.history {
@@ -43,28 +44,47 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 		p.sessions.settle(c)
 	}
 	p.busy.Add(1)
+	p.lapse()
 	p.expire(maxExpirePerCommand)
 	p.forgetOutcomes()
-	var reply Reply
-	if len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch {
-		reply = p.applySystem(c)
-	} else {
-		reply = p.applyOps(c)
-	}
+	p.build(buildStep)
+	p.serve()
+	kept := p.run(c)
+	p.serve()
 	p.log.publish()
 	p.busy.Add(1)
+	return kept
+}
+
+// run carries out a command that is not a repeat and returns its reply, kept if
+// it may be asked for again.
+func (p *Partition) run(c *Command) []byte {
+	var reply Reply
+	switch {
+	case len(c.Ops) == 1 && c.Ops[0].Code >= OpEpoch:
+		reply = p.applySystem(c)
+	case len(c.Ops) == 1 && c.Ops[0].Code == OpCancel:
+		reply = p.applyCancel(c)
+	default:
+		reply = p.applyOps(c)
+	}
 	p.prep.reply = reply.Append(p.prep.reply[:0])
 	defer p.prep.reset() // it lets go of a large reply: not before that is copied
-	if c.Session != 0 {
-		return p.sessions.keep(c, reply.Code, p.prep.reply)
+	if c.Session == 0 {
+		return slices.Clone(p.prep.reply)
 	}
-	return slices.Clone(p.prep.reply)
+	kept := p.sessions.keep(c, reply.Code, p.prep.reply)
+	if reply.Code == CodeWaiting {
+		p.wait(c)
+	}
+	return kept
 }
 
 // ApplyBytes decodes a command and applies it. A command that does not decode is
 // refused with its reason; nothing but the clock changes.
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
+		p.waits.begin()
 		p.clock = max(p.clock, now)
 		return p.refuse(codeOf(err))
 	}
@@ -86,6 +106,11 @@ func (p *Partition) applyOps(c *Command) Reply {
 		return p.applyTxn(c)
 	}
 	code, failed := p.prepare(c)
+	if code != OK && c.mayWait() && mayCome(p.prep.results[failed].Code) {
+		if p.prep.results[failed].Code = p.mustWait(c); p.prep.results[failed].Code == CodeWaiting {
+			return p.reply(CodeWaiting)
+		}
+	}
 	if code == OK {
 		p.install()
 	} else {
@@ -103,7 +128,10 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 	for i := range c.Ops {
 		p.prep.results = append(p.prep.results, Result{})
 		p.prep.made = append(p.prep.made, -1)
-		code := p.prepareOp(&c.Ops[i], i)
+		code := CodeInvalid
+		if c.Ops[i].Wait == 0 || c.mayWait() {
+			code = p.prepareOp(&c.Ops[i], i)
+		}
 		p.prep.results[i].Code = code
 		if code != OK && !c.Independent {
 			return CodeAborted, i
@@ -116,16 +144,19 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	if p.prep.returned >= maxReplyBytes && o.returns() {
 		return CodeTooLarge
 	}
-	if o.isStep() {
-		if o.Code == OpPrepare && i == 0 && p.prep.preparing {
-			return OK
-		}
+	switch {
+	case o.Code == OpPrepare && i == 0 && p.prep.preparing:
+		return OK
+	case o.isStep(), p.prep.preparing && !o.preparable():
 		return CodeInvalid
 	}
 	if o.Code == OpRespond {
 		p.prep.results[i].Entries = p.prep.list(Entry{Value: o.Value})
 		p.prep.results[i].Count = o.Limit
 		return OK
+	}
+	if o.Code == OpAck || o.Code == OpNack || o.Code == OpExtend {
+		return p.prepareHeld(o, i)
 	}
 	sp := p.space(o.Space)
 	if sp == nil {
@@ -143,12 +174,18 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 		return p.prepareMatch(sp, o, i)
 	case OpChange:
 		return p.prepareChange(sp, o, i)
+	case OpChangeMatch:
+		return p.prepareChangeMatch(sp, o, i)
 	case OpRenew:
 		return p.prepareRenew(sp, o, i)
 	case OpCheck, OpRead:
 		return p.prepareRead(sp, o, i)
 	case OpClear:
 		return p.prepareClear(sp, o, i)
+	case OpClaim:
+		return p.prepareClaim(sp, o, i)
+	case OpClaimMatch:
+		return p.prepareClaimMatch(sp, o, i)
 	case OpCheckMatch:
 		return p.prepareCheckMatch(sp, o)
 	}
@@ -177,6 +214,12 @@ func (p *Partition) prepareWrite(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
+	if !sp.def.routed(o.Key, o.Kind, o.Value) {
+		return CodeInvalid
+	}
 	if o.Flags&FlagReturn != 0 && e.exists {
 		p.prep.results[i].Entries = p.prep.list(e.entry)
 	}
@@ -199,6 +242,9 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
 	if o.Flags&FlagReturn == 0 {
 		e.remove(Deleted)
 		return OK
@@ -211,11 +257,17 @@ func (p *Partition) prepareTake(sp *entries, o *Op, i int) Code {
 // prepareMatch finds the first entries that match, taking into account what the
 // operations before it prepared, and takes them if asked.
 func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
-	t, code := parseTemplate(o.Template)
+	f, code := p.filter(o.Template, o.Predicate)
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, t, max(o.Limit, 1), o.Flags&FlagAllowScan != 0, o.Code != OpReadMatch)
+	var found []Entry
+	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
+	if o.Code == OpTakeMatch {
+		found, code = p.findToHandOut(sp, &f, limit, allowScan)
+	} else {
+		found, code = p.find(sp, &f, limit, allowScan, false)
+	}
 	if code != OK {
 		return code
 	}
@@ -239,7 +291,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 // find returns copies of at most limit entries that match: stored ones by order,
 // then those that this command has prepared to add. To take they must not be
 // locked by a prepared transaction.
-func (p *Partition) find(sp *entries, t template, limit int, allowScan, take bool) ([]Entry, Code) {
+func (p *Partition) find(sp *entries, f *filter, limit int, allowScan, take bool) ([]Entry, Code) {
 	var found []Entry
 	size := p.prep.returned
 	add := func(e Entry) bool {
@@ -248,13 +300,13 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan, take boo
 		return len(found) < limit && size < maxReplyBytes
 	}
 	more := true
-	code := sp.match(t, 0, allowScan, func(r arena.Record) bool {
+	code := sp.match(f, 0, allowScan, func(r arena.Record) bool {
 		if p.gone(sp, r) || take && p.txns.holds(sp.def.ID, r.Key()) {
 			return true
 		}
 		e := entryOf(r)
 		if x := p.prep.find(sp, e.Key); x != nil {
-			if !x.exists || !t.matches(x.entry.Kind, x.entry.Value) {
+			if !x.exists || x.hidden || !f.matches(x.entry.Kind, x.entry.Value) {
 				return true
 			}
 			e = x.entry
@@ -270,10 +322,10 @@ func (p *Partition) find(sp *entries, t template, limit int, allowScan, take boo
 		// An entry whose new value matches though its stored one does not is
 		// found here, after the others: its place in the order would need a
 		// merge, which a command that changes and searches at once can do without.
-		if !more || x.space != sp || !x.exists || !x.dirty || !t.matches(x.entry.Kind, x.entry.Value) {
+		if !more || x.space != sp || !x.exists || x.hidden || !x.dirty || !f.matches(x.entry.Kind, x.entry.Value) {
 			continue
 		}
-		if x.existed && t.matches(Kind(x.old.Kind()), x.old.Value()) {
+		if x.existed && !isHidden(x.old) && f.matches(kindOf(x.old), x.old.Value()) {
 			continue
 		}
 		more = add(x.entry)
@@ -291,6 +343,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
 	kind, value := e.entry.Kind, e.entry.Value
 	if !e.exists {
 		kind, value = o.Kind, emptyValue(o.Kind)
@@ -301,6 +356,9 @@ func (p *Partition) prepareChange(sp *entries, o *Op, i int) Code {
 	}
 	if code == OK {
 		code = p.guarded(sp, kind, changed)
+	}
+	if code == OK && !sp.def.routed(o.Key, kind, changed) {
+		code = CodeInvalid
 	}
 	if code != OK {
 		return code
@@ -333,6 +391,9 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 	case o.Match != 0 && !e.is(o.Match):
 		return CodeConflict
 	}
+	if code := p.unmet(o, e.exists, &e.entry); code != OK {
+		return code
+	}
 	e.entry.Deadline, e.entry.Version = deadline, unnumbered
 	e.dirty = true
 	p.prep.results[i].Version = unnumbered
@@ -341,14 +402,23 @@ func (p *Partition) prepareRenew(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
-	e, n, code := p.touch(sp, o.Key)
-	switch {
-	case code != OK:
+	e, n, code := p.reach(sp, o.Key)
+	if code != OK {
 		return code
-	case o.Code == OpCheck && o.Match == 0 && e.exists, o.Code == OpCheck && o.Match != 0 && !e.is(o.Match):
+	}
+	exists := e.exists && !e.hidden // a check sees what a read sees
+	switch {
+	case e.hidden && p.prep.preparing:
+		return CodeClaimed // the claim may end before the transaction does
+	case o.Code == OpCheck && o.Match == 0 && exists && !o.conditional(), o.Code == OpCheck && o.Match != 0 && (!exists || !e.is(o.Match)):
 		return CodeConflict
-	case o.Code == OpRead && !e.exists:
+	case o.Code == OpRead && !exists:
 		return CodeNotFound
+	case !exists && !o.conditional():
+		return OK
+	}
+	if code := p.unmet(o, exists, &e.entry); code != OK {
+		return code
 	}
 	p.prep.results[i].Version = e.version()
 	p.prep.made[i] = n
@@ -359,7 +429,11 @@ func (p *Partition) prepareRead(sp *entries, o *Op, i int) Code {
 }
 
 func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
-	found, code := p.find(sp, template{}, max(o.Limit, 1), true, true)
+	f, code := p.filter(o.Template, o.Predicate)
+	if code != OK {
+		return code
+	}
+	found, code := p.find(sp, &f, max(o.Limit, 1), true, true)
 	if code != OK {
 		return code
 	}
@@ -389,50 +463,71 @@ func (p *Partition) grant(sp *entries, lease time.Duration) (Time, Code) {
 }
 
 // install puts everything prepared in force, one change for each entry that
-// differs from before.
+// differs from before and one for each claim.
 func (p *Partition) install() {
 	left := 0
 	for j := range p.prep.effects {
-		if p.prep.effects[j].real() {
-			left++
-		}
+		left += p.prep.effects[j].changes()
 	}
 	for j := range p.prep.effects {
 		x := &p.prep.effects[j]
-		if !x.real() {
-			continue
+		if x.ends != 0 {
+			p.claims.remove(x.ends)
 		}
-		left--
-		p.seq++
-		ch := Change{
-			Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
-			At: p.clock, More: left, Order: x.entry.Order, Txn: p.prep.txn,
+		if x.real() {
+			left--
+			p.installEffect(x, left)
 		}
-		if x.existed && x.space.def.Shape == ShapeFields {
-			ch.Before = x.old.Value()
+		if x.claimed != 0 {
+			left--
+			p.hide(x, left)
 		}
-		if x.exists {
-			x.entry.Version = p.seq
-			ch.Op = Updated
-			if !x.existed {
-				ch.Op = Written
-				x.entry.Order = x.space.nextOrder
-			}
-			ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
-			x.space.put(&x.entry, x.old, x.existed)
-			p.available(x.space, x.entry.Order)
-		} else {
-			ch.Op, ch.Cause = Removed, x.cause
-			x.space.remove(x.old)
-		}
-		p.log.append(&ch)
 	}
+	p.installClaims()
 	p.prep.settle()
 }
 
-// expire removes entries whose lease has ended, in the order of space, deadline
-// and order, at most limit of them.
+// installEffect makes an entry what the command has made of it. left is how many
+// changes of the command follow.
+func (p *Partition) installEffect(x *effect, left int) {
+	p.seq++
+	ch := Change{
+		Seq: p.seq, Space: x.space.def.ID, Key: x.entry.Key, Previous: x.before(),
+		At: p.clock, More: left, Order: x.entry.Order, Txn: p.prep.txn,
+	}
+	if x.existed && x.space.def.Shape == ShapeFields {
+		ch.Before = x.old.Value()
+	}
+	if !x.exists {
+		ch.Op, ch.Cause = Removed, x.cause
+		x.space.remove(x.old)
+		p.log.append(&ch)
+		p.offerHeads(x.space)
+		return
+	}
+	x.entry.Version = p.seq
+	switch {
+	case !x.existed:
+		ch.Op = Written
+		x.entry.Order = x.space.nextOrder
+	case x.released:
+		ch.Op = Released
+	default:
+		ch.Op = Updated
+	}
+	ch.Order, ch.Kind, ch.Value, ch.Deadline = x.entry.Order, x.entry.Kind, x.entry.Value, x.entry.Deadline
+	ch.Attempts = x.entry.Attempts
+	x.space.put(&x.entry, x.old, x.existed)
+	p.log.append(&ch)
+	if x.claimed == 0 {
+		p.offer(x.space, x.entry.Order)
+	}
+}
+
+// expire ends claims whose time is up and removes entries whose lease has ended,
+// these in the order of space, deadline and order: at most limit of both.
 func (p *Partition) expire(limit int) {
+	limit = p.endClaims(limit)
 	spaces := *p.spaces.Load()
 	due := false
 	for _, sp := range spaces {
@@ -472,4 +567,5 @@ func (p *Partition) expireEntry(sp *entries, r arena.Record) {
 	}
 	p.log.append(&ch)
 	sp.remove(r)
+	p.offerHeads(sp)
 }

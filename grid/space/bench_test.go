@@ -66,3 +66,39 @@ func fieldsOp(i int) space.Op {
 		Value: encode(map[string]any{"a": int64(i % 500), "b": int64(i), "c": "some text"}),
 	}
 }
+
+// BenchmarkHandOut is one take that waits and the write that ends it, beside
+// others who wait for other values: the cost must not grow with their number.
+func BenchmarkHandOut(b *testing.B) {
+	for _, n := range []int{0, 100, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			p := newPartition(b)
+			wait := func(id, sequence uint64, value int) {
+				c := session(sequence, sequence, 1<<40, space.Op{
+					Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(value)}), Wait: 1 << 39,
+				})
+				c.Session = space.SessionID(id)
+				if reply := p.Apply(1, &c); !space.Waits(reply) {
+					b.Fatalf("%x", reply)
+				}
+			}
+			for i := range n {
+				wait(uint64(i+2), 1, i+1000)
+			}
+			i := 0
+			for b.Loop() {
+				i++
+				wait(1, uint64(i), i%500)
+				c := command(fieldsOp(i))
+				p.Apply(1, &c)
+				if len(p.Granted()) != 1 {
+					b.Fatal("nothing was handed out")
+				}
+				if i%10_000 == 0 {
+					t := space.TrimCommand(space.Trim{Floor: 1 << 60})
+					p.Apply(1, &t)
+				}
+			}
+		})
+	}
+}

@@ -3,6 +3,8 @@ package space
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // decoder reads the forms that the append functions of this package write. The
@@ -127,7 +129,12 @@ func appendDefinition(dst []byte, d *Definition) []byte {
 	dst = appendString(dst, d.Routing)
 	dst = binary.AppendVarint(dst, int64(d.ClaimLease))
 	dst = binary.AppendVarint(dst, int64(d.MaxAttempts))
-	return binary.AppendUvarint(dst, uint64(d.DeadLetter))
+	dst = binary.AppendUvarint(dst, uint64(d.DeadLetter))
+	dst = binary.AppendUvarint(dst, uint64(len(d.Fields)))
+	for _, f := range d.Fields {
+		dst = append(appendString(dst, f.Path), byte(f.Type))
+	}
+	return dst
 }
 
 func (d *decoder) definition() (v Definition) {
@@ -149,6 +156,9 @@ func (d *decoder) definition() (v Definition) {
 	v.ClaimLease = time.Duration(d.varint())
 	v.MaxAttempts = int(d.varint())
 	v.DeadLetter = ID(d.uvarint())
+	for range d.count(MaxFields, 2) {
+		v.Fields = append(v.Fields, Field{Path: d.string(), Type: predicate.Type(d.u8())})
+	}
 	return v
 }
 

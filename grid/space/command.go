@@ -3,6 +3,8 @@ package space
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // Command is what a client or the grid asks of one partition. Its operations
@@ -36,15 +38,15 @@ type OpCode uint8
 
 // Operations of clients. The numbers are part of the log format.
 const (
-	OpWrite     OpCode = 1  // Write Value under Key
+	OpWrite     OpCode = 1  // Write Value under Key; with a condition only over an entry that meets it
 	OpTake      OpCode = 2  // remove the entry under Key and return it
 	OpTakeMatch OpCode = 3  // remove the first Limit entries that match Template and return them
 	OpChange    OpCode = 4  // apply Mutations to the entry under Key
 	OpRenew     OpCode = 5  // grant a new lease from now on
-	OpCheck     OpCode = 6  // fail unless the entry under Key has version Match (0: is absent)
+	OpCheck     OpCode = 6  // fail unless the entry under Key has version Match (0: is absent, or with a condition any)
 	OpRead      OpCode = 7  // return the entry under Key
 	OpReadMatch OpCode = 8  // return the first Limit entries that match Template
-	OpClear     OpCode = 9  // remove up to Limit entries of the space
+	OpClear     OpCode = 9  // remove up to Limit entries, those that match if there is a filter
 	OpRespond   OpCode = 10 // return Value and Limit: the response of a handler, kept with the answer
 
 	OpClaim       OpCode = 11 // hide the entry under Key for Lease and return it
@@ -54,7 +56,7 @@ const (
 	OpExtend      OpCode = 15 // the claim under Token ends Lease from now
 	OpChangeMatch OpCode = 16 // apply Mutations to the first Limit entries that match
 	OpCheckMatch  OpCode = 17 // fail if a change after Match made an entry match
-	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target
+	OpCancel      OpCode = 18 // end the waiting command of this session whose sequence is Target and whose deadline is this one's
 
 	OpPrepare OpCode = 19 // first of a command: lock for Txn what the operations behind it touch
 	OpDecide  OpCode = 20 // write the outcome of Txn, unless there is one, and return it
@@ -86,9 +88,9 @@ type OpFlags uint8
 
 // The flags of an operation.
 const (
-	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange: the entry made
+	FlagReturn    OpFlags = 1 << iota // OpWrite: return the entry replaced; OpChange, OpChangeMatch: the entries made
 	FlagKeepLease                     // OpWrite: an existing entry keeps its deadline
-	FlagAllowScan                     // OpTakeMatch, OpReadMatch: no limit on entries examined
+	FlagAllowScan                     // OpTakeMatch, OpReadMatch, OpChangeMatch: no limit on entries examined
 	FlagCreate                        // OpChange: start from an empty value of kind Kind if the key is absent
 	FlagUncounted                     // OpNack: the claim does not count as an attempt
 	FlagCommit                        // OpDecide, OpFinish: the outcome is commit, otherwise abort
@@ -107,16 +109,17 @@ type Op struct {
 	Kind      Kind
 	Flags     OpFlags
 	Space     ID
-	Limit     int           // OpTakeMatch, OpReadMatch, OpClear: at most so many entries; 0 is 1
+	Limit     int           // OpTakeMatch, OpReadMatch, OpChangeMatch, OpClear: at most so many entries; 0 is 1
 	Match     Seq           // OpWrite, OpTake, OpChange, OpRenew, OpClaim: required version, 0 is any
 	Lease     time.Duration // OpWrite, OpRenew: 0 is the space's default; of a claim: see OpClaim to OpExtend
 	Key       []byte
 	Value     []byte     // OpWrite: canonical msgpack map for KindFields
-	Template  []byte     // canonical msgpack map: every field named must be present and equal
+	Template  []byte     // canonical msgpack map: every field named must be present and equal; where there is a Key, a condition
 	Mutations []Mutation // OpChange, OpChangeMatch, OpNack, in order
-	// Predicate narrows what Template matches; in an operation with a key it is
-	// a condition on the entry under it, CodeUnmet if it does not hold. It is
-	// the binary form of a predicate.Predicate.
+	// Predicate narrows what Template matches. In an operation with a key both
+	// are a condition on the entry under it: CodeUnmet if it does not hold,
+	// CodeNotFound if there is no entry. It is the binary form of a
+	// predicate.Predicate.
 	Predicate []byte
 	// Wait is how long OpTake, OpTakeMatch, OpClaim and OpClaimMatch wait for an
 	// entry, on the partition clock; 0 does not wait. Such an operation stands
@@ -148,15 +151,17 @@ type TxnID struct {
 // MutationCode says what a mutation does.
 type MutationCode uint8
 
-// The mutations. Field "" means the whole value of an entry of bytes.
+// The mutations. Field "" means the whole value of an entry of bytes, which takes
+// MutSet to MutSetRange but for MutUnset. Values are compared as by msgp.Compare:
+// numbers by what they amount to, so that 1 and 1.0 are equal.
 const (
 	MutSet      MutationCode = 1 // set Field to Arg (canonical msgpack; raw bytes for the whole value)
-	MutUnset    MutationCode = 2 // remove Field
+	MutUnset    MutationCode = 2 // remove Field; the elements behind an element move up
 	MutDefault  MutationCode = 3 // set Field to Arg if it is absent
-	MutAdd      MutationCode = 4 // add the integer Arg; decimal text stays text
-	MutAddFloat MutationCode = 5 // add the float Arg; decimal text stays text
+	MutAdd      MutationCode = 4 // add the integer Arg to an integer or to nothing; decimal text stays text
+	MutAddFloat MutationCode = 5 // add the float Arg to a number or to nothing; decimal text stays text
 	MutAppend   MutationCode = 6 // append the raw bytes Arg to a string or to bytes
-	MutSetRange MutationCode = 7 // overwrite from Offset with the raw bytes Arg, zero-filling a gap
+	MutSetRange MutationCode = 7 // overwrite a string or bytes from Offset with the raw bytes Arg, zero-filling a gap
 
 	MutPush    MutationCode = 8  // append Arg to an array, made if absent
 	MutInsert  MutationCode = 9  // append Arg to an array unless it has an equal element
@@ -167,14 +172,25 @@ const (
 
 // Mutation changes one field of an entry, or its whole value. Only the mutation
 // is replicated; every replica computes the same result.
+//
+// Nil counts as absent, as it does in predicates: an element is pushed onto it, a
+// number added to it, a path goes through it.
+//
+// With a Path it changes what the path leads to from Field on. Maps that are not
+// there are made if the mutation puts something there, and if it does not the
+// whole path counts as absent. A step into what is neither map nor array, or by
+// a name into an array, is refused with CodeWrongKind, a position that an array
+// does not have with CodeRange, a path or result nested too deep with
+// CodeTooLarge.
 type Mutation struct {
 	Code   MutationCode
-	Field  string
-	Path   []string // below Field: names of nested maps, positions in arrays as decimal text
+	Field  string   // a name as it is, dots included
+	Path   []string // below Field: names in nested maps, positions in arrays as decimal text
 	Offset uint32
 	Arg    []byte // canonical msgpack, or raw bytes, as the code says
-	Min    []byte // MutAdd, MutAddFloat: the lowest result allowed, a canonical number; nil is no limit
-	Max    []byte // the highest
+	// Min and Max, canonical numbers, bound the result of MutAdd and MutAddFloat:
+	// beyond them the mutation is refused with CodeRange. nil is no limit.
+	Min, Max []byte
 }
 
 const commandFormat = 1
@@ -449,8 +465,9 @@ func (d *decoder) mutation() (m Mutation) {
 	return m
 }
 
-// maxPathSteps bounds how deep a mutation reaches below its field.
-const maxPathSteps = 16
+// maxPathSteps bounds how deep a mutation reaches below its field: the entry's
+// map is the first of the containers that may enclose each other.
+const maxPathSteps = msgp.MaxDepth - 1
 
 // Trim is the payload of OpTrim: what every sink has, and how far the changelog
 // may be dropped.

@@ -3,7 +3,10 @@ package space
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // Bounds of definitions and entries. They are part of the state machine: a
@@ -14,6 +17,7 @@ const (
 	MaxNameBytes    = 128     // the name of a space, an index, a field or a sink
 	MaxIndexes      = 16      // indexes of one space; each costs a tree insert per write
 	MaxIndexFields  = 8       // fields of one compound index
+	MaxFields       = 256     // declared fields of one space
 	MaxSpaces       = 4096    // spaces of a grid
 	MaxSinks        = 16      // sinks of a grid
 	MaxOps          = 4096    // operations of one command
@@ -77,8 +81,12 @@ type Definition struct {
 	// write an entry without one. Empty: keys are given or generated. The
 	// state machine itself does not look at it.
 	Key string
-	// Indexes are hash indexes over one field or several.
+	// Indexes are over one field or several each.
 	Indexes []Index
+	// Fields declares fields and their types, so that a template or a predicate
+	// that could match nothing is refused: see CheckFilter. Entries are not held
+	// against it. Empty: nothing is known of the fields.
+	Fields []Field
 	// Lease is granted when a write asks for none. 0 is forever.
 	Lease time.Duration
 	// ScanLimit bounds what a template without a usable index may examine in
@@ -117,6 +125,14 @@ type Index struct {
 	Ordered bool
 }
 
+// Field declares one field of the entries of a space.
+type Field struct {
+	// Path leads to the field, with dots through nested maps. A name that has a
+	// dot in it is written in double quotes.
+	Path string
+	Type predicate.Type
+}
+
 // Sink is a place that wants every change, as the partitions know it.
 type Sink struct {
 	ID   SinkID
@@ -145,6 +161,8 @@ func (d *Definition) Validate() error {
 		return bad("unknown shape %d", d.Shape)
 	case d.Lease < 0, d.ClaimLease < 0:
 		return bad("a lease must not be negative")
+	case d.ClaimLease > MaxClaimLease:
+		return bad("a claim lasts at most %v", MaxClaimLease)
 	case d.MaxAttempts < 0 || d.MaxAttempts > MaxAttempts:
 		return bad("the attempts are 0 (no limit) to %d", MaxAttempts)
 	case d.MaxAttempts > 0 && (d.DeadLetter == 0 || d.DeadLetter == d.ID):
@@ -155,8 +173,20 @@ func (d *Definition) Validate() error {
 		return bad("at most %d indexes", MaxIndexes)
 	case len(d.Key) > MaxNameBytes:
 		return bad("the key field's name has at most %d bytes", MaxNameBytes)
-	case d.Shape == ShapeBytes && (len(d.Indexes) > 0 || d.Key != "" || d.Group != "" || d.Routing != ""):
-		return bad("a space of opaque bytes has no fields to index or take keys from")
+	case d.Shape == ShapeBytes && (len(d.Indexes) > 0 || d.Key != "" || d.Group != "" || d.Routing != "" || len(d.Fields) > 0):
+		return bad("a space of opaque bytes has no fields to declare, index or take keys from")
+	case len(d.Fields) > MaxFields:
+		return bad("at most %d declared fields", MaxFields)
+	}
+	for i, f := range d.Fields {
+		switch {
+		case f.Path == "" || len(f.Path) > MaxNameBytes:
+			return bad("the path of a declared field has 1 to %d bytes", MaxNameBytes)
+		case f.Type > predicate.Map:
+			return bad("field %s has the unknown type %d", f.Path, f.Type)
+		case slices.ContainsFunc(d.Fields[:i], func(g Field) bool { return g.Path == f.Path }):
+			return bad("field %s is declared twice", f.Path)
+		}
 	}
 	for i, x := range d.Indexes {
 		if x.Name == "" || len(x.Name) > MaxNameBytes || !nameOK(x.Name) {
@@ -166,13 +196,16 @@ func (d *Definition) Validate() error {
 			return bad("index %q has 1 to %d fields", x.Name, MaxIndexFields)
 		}
 		for j, f := range x.Fields {
-			if f == "" || len(f) > MaxNameBytes || slices.Contains(x.Fields[:j], f) {
+			if slices.Contains(strings.Split(f, "."), "") || len(f) > MaxNameBytes || slices.Contains(x.Fields[:j], f) {
 				return bad("index %q: field names are not empty, not longer than %d bytes and not repeated", x.Name, MaxNameBytes)
 			}
 		}
 		for _, y := range d.Indexes[:i] {
 			if y.Name == x.Name {
 				return bad("two indexes are named %q", x.Name)
+			}
+			if y.Ordered == x.Ordered && slices.Equal(y.Fields, x.Fields) {
+				return bad("index %q repeats index %q", x.Name, y.Name)
 			}
 		}
 	}
@@ -186,6 +219,7 @@ func (d *Definition) Clone() Definition {
 	for i, x := range d.Indexes {
 		c.Indexes[i] = Index{Name: x.Name, Fields: slices.Clone(x.Fields), Ordered: x.Ordered}
 	}
+	c.Fields = slices.Clone(d.Fields)
 	return c
 }
 

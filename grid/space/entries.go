@@ -1,12 +1,10 @@
 package space
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
-	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // entries is one space in one partition: the records, their leases and indexes.
@@ -14,133 +12,68 @@ type entries struct {
 	def       Definition
 	table     *arena.Table
 	nextOrder uint64         // of the next new entry; from 1
-	leases    *pairtree.Tree // (deadline, order) of the entries with a lease
-	indexes   []fieldIndex   // as in def.Indexes
+	leases    *pairtree.Tree // (deadline, order) of the visible entries with a lease
+	hidden    *hiddenRuns
+	groups    *groups       // nil if the definition names no group
+	indexes   []*fieldIndex // as in def.Indexes
 	seed      maphash.Seed
 }
 
-// fieldIndex finds entries by equality of some fields: a tree of (hash of the
-// fields' values, order). Hashes may collide, so every hit is compared.
-type fieldIndex struct {
-	fields []string
-	tree   *pairtree.Tree
-}
-
 func newEntries(def Definition, seed maphash.Seed) *entries {
-	sp := &entries{def: def, table: arena.New(seed), nextOrder: 1, seed: seed, leases: new(pairtree.Tree)}
-	sp.indexes = make([]fieldIndex, len(def.Indexes))
+	sp := &entries{
+		def: def, table: arena.New(seed), nextOrder: 1, seed: seed,
+		leases: new(pairtree.Tree), hidden: new(hiddenRuns), groups: newGroups(&def, seed),
+	}
+	sp.indexes = make([]*fieldIndex, len(def.Indexes))
 	for i, x := range def.Indexes {
-		sp.indexes[i] = fieldIndex{fields: x.Fields, tree: new(pairtree.Tree)}
+		sp.indexes[i] = &fieldIndex{Index: x}
 	}
 	return sp
 }
 
-// put stores an entry and keeps leases and indexes in step. old is the record it
-// replaces, if existed.
+// put stores an entry and keeps leases, indexes and groups in step. old is the
+// record it replaces, if existed. A claimed entry is stored with the hidden mark,
+// outside of leases and indexes.
 func (sp *entries) put(e *Entry, old arena.Record, existed bool) {
+	hid := existed && isHidden(old)
+	shown := existed && !hid
 	if existed {
+		sp.leaveGroup(old)
+	}
+	switch {
+	case shown && !e.Claimed:
+		sp.reindex(old, e)
+	case shown:
 		sp.unindex(old)
 	}
 	sp.table.Put(e.Key, arena.Meta{
-		Version: uint64(e.Version), Order: e.Order, Deadline: int64(e.Deadline), Kind: uint8(e.Kind),
+		Version: uint64(e.Version), Order: e.Order, Deadline: int64(e.Deadline),
+		Kind: uint8(e.Kind) | boolByte(e.Claimed)*hiddenMark, Extra: uint64(e.Attempts),
 	}, e.Value)
-	if e.Deadline != Never {
-		sp.leases.Insert(uint64(e.Deadline), e.Order)
-	}
-	if e.Kind == KindFields {
-		for i := range sp.indexes {
-			if h, ok := sp.hashFields(sp.indexes[i].fields, e.Value); ok {
-				sp.indexes[i].tree.Insert(h, e.Order)
-			}
-		}
-	}
 	sp.nextOrder = max(sp.nextOrder, e.Order+1)
+	if !shown && !e.Claimed {
+		sp.index(e)
+	}
+	if hid != e.Claimed {
+		if e.Claimed {
+			sp.noteHidden(e.Order)
+		} else {
+			sp.noteShown(e.Order)
+		}
+	}
+	sp.joinGroup(e.Kind, e.Value, e.Order, e.Claimed)
 }
 
-// remove drops a record with its leases and index entries.
+// remove drops a record with its leases, index entries and place in its group.
 func (sp *entries) remove(r arena.Record) {
-	sp.unindex(r)
+	sp.leaveGroup(r)
+	if !isHidden(r) {
+		sp.unindex(r)
+	}
 	sp.table.Delete(r.Key())
-}
-
-func (sp *entries) unindex(r arena.Record) {
-	if d := r.Deadline(); Time(d) != Never {
-		sp.leases.Delete(uint64(d), r.Order())
+	if isHidden(r) {
+		sp.noteShown(r.Order())
+	} else {
+		sp.noteRemoved(r.Order())
 	}
-	if Kind(r.Kind()) == KindFields {
-		for i := range sp.indexes {
-			if h, ok := sp.hashFields(sp.indexes[i].fields, r.Value()); ok {
-				sp.indexes[i].tree.Delete(h, r.Order())
-			}
-		}
-	}
-}
-
-// redefine puts a new definition in force: indexes that stay keep their trees,
-// new ones are built from the records.
-func (sp *entries) redefine(def Definition) *entries {
-	next := &entries{
-		def: def, table: sp.table, nextOrder: sp.nextOrder, leases: sp.leases, seed: sp.seed,
-		indexes: make([]fieldIndex, len(def.Indexes)),
-	}
-	for i, x := range def.Indexes {
-		next.indexes[i] = fieldIndex{fields: x.Fields, tree: new(pairtree.Tree)}
-		if j := sp.indexOn(x.Fields); j >= 0 {
-			next.indexes[i].tree = sp.indexes[j].tree
-			continue
-		}
-		for r := range sp.table.Ascend(0) {
-			if Kind(r.Kind()) == KindFields {
-				if h, ok := sp.hashFields(x.Fields, r.Value()); ok {
-					next.indexes[i].tree.Insert(h, r.Order())
-				}
-			}
-		}
-	}
-	return next
-}
-
-func (sp *entries) indexOn(fields []string) int {
-	for i := range sp.indexes {
-		if equalStrings(sp.indexes[i].fields, fields) {
-			return i
-		}
-	}
-	return -1
-}
-
-func equalStrings(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// hashFields hashes the values of fields in a canonical map, in the given order;
-// false if one of them is absent.
-func (sp *entries) hashFields(fields []string, m []byte) (uint64, bool) {
-	var h maphash.Hash
-	h.SetSeed(sp.seed)
-	for _, f := range fields {
-		v, ok := msgp.Field(m, f)
-		if !ok {
-			return 0, false
-		}
-		hashValue(&h, v)
-	}
-	return h.Sum64(), true
-}
-
-// hashValue adds a value with its length, so that adjacent values cannot run
-// into each other.
-func hashValue(h *maphash.Hash, v []byte) {
-	var n [4]byte
-	binary.LittleEndian.PutUint32(n[:], uint32(len(v)))
-	h.Write(n[:])
-	h.Write(v)
 }

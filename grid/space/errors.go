@@ -26,7 +26,7 @@ const (
 	CodeBusy        Code = 11 // the table of kept answers is full
 	CodeForgotten   Code = 12 // a repeat whose first answer is no longer kept
 	CodeAborted     Code = 13 // another operation of the same command failed
-	CodeRange       Code = 14 // a number left its range
+	CodeRange       Code = 14 // a number left its range, or an array has no such position
 	CodeUnmet       Code = 15 // the condition on the entry does not hold
 	CodeFenced      Code = 16 // the claim of this token has ended
 	CodeClaimed     Code = 17 // the entry is hidden by a claim
@@ -130,6 +130,10 @@ func (c Code) Err() error {
 		return &Error{Code: c, Hint: "declare an index on the template's fields, or allow the scan"}
 	case CodeConflict:
 		return &Error{Code: c, Hint: "read again and retry"}
+	case CodeRange:
+		return &Error{Code: c, Hint: "nothing was changed; read the entry to see what its bounds leave"}
+	case CodeUnmet:
+		return &Error{Code: c, Hint: "nothing was changed; read the entry to see why"}
 	case CodeBusy:
 		return &Error{Code: c, Hint: "wait for outstanding commands of this client before sending more"}
 	case CodeFenced:

@@ -12,9 +12,16 @@ import (
 func FuzzCommand(f *testing.F) {
 	full := session(7, 3, 99, put("a", "1"), space.Op{
 		Code: space.OpChange, Space: 2, Key: []byte("k"), Kind: space.KindFields, Flags: space.FlagCreate, Match: 4, Lease: 5,
-		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}},
+		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}, bounded(at(space.MutAdd, "c.d.0", int64(1)), int64(0), 9.5)},
 	}, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3})
 	f.Add(full.Append(nil))
+	token := space.Token{Number: 4}
+	claims := command(put("c", "1"), space.Op{Code: space.OpClaim, Space: 1, Key: []byte("c"), Lease: 7},
+		space.Op{Code: space.OpClaimMatch, Space: 1, Limit: 2, Flags: space.FlagAllowScan},
+		space.Op{Code: space.OpExtend, Token: token, Lease: 9},
+		space.Op{Code: space.OpNack, Token: token, Lease: 3, Flags: space.FlagUncounted, Mutations: []space.Mutation{{Code: space.MutAppend, Arg: []byte("x")}}},
+		space.Op{Code: space.OpAck, Token: token})
+	f.Add(claims.Append(nil))
 	for _, c := range []space.Command{
 		prepareOps(1, put("a", "2"), space.Op{Code: space.OpCheckMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Match: 1}),
 		decideTxn(1, true, 90), finishTxn(txn(1), true), settleTxn(txn(1), 5),
@@ -37,6 +44,8 @@ func FuzzCommand(f *testing.F) {
 		}
 		p := newPartition(t)
 		apply(t, p, 0, command(put("a", "1")))
+		// Seq 4 claims an entry, for commands that name the token.
+		apply(t, p, 0, command(space.Op{Code: space.OpClaim, Space: 1, Key: []byte("a"), Lease: 50}))
 		if _, err := space.DecodeReply(p.ApplyBytes(1, b)); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +64,9 @@ func FuzzCommand(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	p := newPartition(f)
 	apply(f, p, 1, session(1, 1, 99, put("a", "1")))
-	apply(f, p, 1, command(put("b", "2")))
+	apply(f, p, 1, command(put("b", "2"), put("c", "3")))
+	apply(f, p, 1, command(space.Op{Code: space.OpClaimMatch, Space: 1, Limit: 2}))
+	apply(f, p, 1, command(space.Op{Code: space.OpNack, Token: space.Token{Number: p.Status().Seq}, Lease: 50, Mutations: []space.Mutation{{Code: space.MutSet, Arg: []byte("later")}}}))
 	var out bytes.Buffer
 	if err := p.Image().Export(&out); err != nil {
 		f.Fatal(err)

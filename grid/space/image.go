@@ -23,6 +23,8 @@ const (
 	sectionEntries  = 3
 	sectionChanges  = 4
 	sectionSessions = 5
+	sectionClaims   = 6
+	sectionWaiting  = 7
 	sectionTxns     = 8
 	sectionEnd      = 15
 )
@@ -42,23 +44,29 @@ type Image struct {
 	changes *Changelog
 	floor   Seq
 	answers []byte
+	claims  *claims
+	waiting []byte
 	txns    []byte
 }
 
 type imageSpace struct {
-	def       Definition
-	nextOrder uint64
-	table     *arena.Image
+	def Definition
+	// places is the next order number, and how far each index has come.
+	places []byte
+	table  *arena.Image
 }
 
 // Image cuts the partition. Only the goroutine that applies may call it; the
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
-	img := &Image{seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil), txns: p.txns.append(nil)}
+	img := &Image{
+		seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil),
+		claims: p.claims.clone(), waiting: p.waits.append(nil), txns: p.txns.append(nil),
+	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		sp := spaces[id]
-		img.spaces = append(img.spaces, imageSpace{def: sp.def.Clone(), nextOrder: sp.nextOrder, table: sp.table.Image()})
+		img.spaces = append(img.spaces, imageSpace{def: sp.def.Clone(), places: sp.appendPlaces(nil), table: sp.table.Image()})
 	}
 	img.changes = newChangelog(p.seq)
 	img.changes.chunks.Store(p.log.chunks.Load())
@@ -115,7 +123,7 @@ func (img *Image) Export(w io.Writer) error {
 	entries := uint64(0)
 	for i := range img.spaces {
 		sp := &img.spaces[i]
-		s.write(sectionSpace, binary.AppendUvarint(appendDefinition(nil, &sp.def), sp.nextOrder))
+		s.write(sectionSpace, append(appendDefinition(nil, &sp.def), sp.places...))
 		for r := range sp.table.Ascend() {
 			e := entryOf(r)
 			entries++
@@ -132,6 +140,11 @@ func (img *Image) Export(w io.Writer) error {
 	s.flush(sectionChanges)
 	for chunk := range slices.Chunk(img.answers, sectionBytes) {
 		s.write(sectionSessions, chunk)
+	}
+	img.claims.each(func(appendTo func([]byte) []byte) { s.add(sectionClaims, appendTo) })
+	s.flush(sectionClaims)
+	for chunk := range slices.Chunk(img.waiting, sectionBytes) {
+		s.write(sectionWaiting, chunk)
 	}
 	for chunk := range slices.Chunk(img.txns, sectionBytes) {
 		s.write(sectionTxns, chunk)
@@ -195,7 +208,7 @@ func (img *Image) Digest() Digest {
 	state.Write(sum)
 	state.Write(img.header)
 	for i := range img.spaces {
-		state.Write(binary.AppendUvarint(buf[:0], img.spaces[i].nextOrder))
+		state.Write(img.spaces[i].places)
 	}
 	err := img.eachChange(func(c *Change) {
 		buf = c.Append(buf[:0])
@@ -205,6 +218,11 @@ func (img *Image) Digest() Digest {
 		panic("space: an image lacks the changes above its floor: " + err.Error())
 	}
 	state.Write(img.answers)
+	img.claims.each(func(appendTo func([]byte) []byte) {
+		buf = appendTo(buf[:0])
+		state.Write(buf)
+	})
+	state.Write(img.waiting)
 	state.Write(img.txns)
 	copy(d.State[:], state.Sum(nil))
 	return d

@@ -39,6 +39,7 @@ type run struct {
 	sent   []space.Command // of the session, for repeats
 	fold   map[modelKey]space.Entry
 	folded space.Seq
+	tokens []space.Token // that claims were answered with
 }
 
 func newRun(t *rapid.T) *run {
@@ -46,9 +47,18 @@ func newRun(t *rapid.T) *run {
 		t: t, p: space.New(5, testHistory), shadow: space.New(5, testHistory),
 		model: newModel(testHistory), next: 1, fold: map[modelKey]space.Entry{},
 	}
-	shapes := []space.Shape{space.ShapeAny, space.ShapeFields, space.ShapeBytes}
+	shapes := []space.Shape{space.ShapeAny, space.ShapeFields, space.ShapeBytes, space.ShapeAny}
 	for i, shape := range shapes {
 		def := space.Definition{ID: space.ID(i + 1), Name: fmt.Sprint("s", i+1), Shape: shape, ScanLimit: -1}
+		// Of the dead-letter spaces one is right, one has another shape and one
+		// is not there.
+		if def.DeadLetter = []space.ID{4, 9, 4, 0}[i]; def.DeadLetter != 0 {
+			def.MaxAttempts = rapid.IntRange(0, 2).Draw(t, "attempts")
+		}
+		if shape != space.ShapeBytes && rapid.Bool().Draw(t, "grouped") {
+			def.Group = "b"
+		}
+		def.ClaimLease = time.Duration(rapid.SampledFrom([]int{0, 6}).Draw(t, "claims"))
 		if shape != space.ShapeBytes && rapid.Bool().Draw(t, "indexed") {
 			def.Indexes = []space.Index{{Name: "a", Fields: []string{"a"}}, {Name: "ab", Fields: []string{"a", "b"}}}
 		}
@@ -61,7 +71,7 @@ func newRun(t *rapid.T) *run {
 				t.Fatalf("define: %v", reply.Code)
 			}
 		}
-		r.model.spaces[def.ID] = &modelSpace{def: def, entries: map[string]space.Entry{}, nextOrder: 1}
+		r.model.spaces[def.ID] = &modelSpace{def: def, entries: map[string]space.Entry{}, nextOrder: 1, claims: map[space.Seq]modelClaim{}}
 		r.model.seq++
 	}
 	return r
@@ -76,9 +86,10 @@ func (r *run) step(c space.Command) {
 		r.t.Fatal(err)
 	}
 	want := r.model.apply(r.now, &c)
+	answers := append(r.compareGranted(), &got)
 	// Past its deadline an answer may still be kept, or be gone already.
 	late := c.Session != 0 && c.Deadline <= r.now && (got.Code == space.CodeLate || got.Code == space.CodeForgotten)
-	if g, w := show(&got), show(&want); g != w && !late {
+	if g, w := show(&got), show(&want); g != w && !late && !r.tooLate(&c, got) {
 		r.t.Fatalf("command %+v\n got %s\nwant %s", c, g, w)
 	}
 	if other := r.shadow.ApplyBytes(r.now, b); !bytes.Equal(other, got.Append(nil)) {
@@ -96,6 +107,7 @@ func (r *run) step(c space.Command) {
 	if a, b := r.p.Image().Digest(), r.shadow.Image().Digest(); a != b {
 		r.t.Fatalf("after %+v: digests %v and %v", c, a, b)
 	}
+	r.noteTokens(answers...)
 	r.follow()
 }
 
@@ -120,9 +132,11 @@ func (r *run) follow() {
 		}
 		switch c.Op {
 		case space.Written, space.Updated:
-			r.fold[k] = space.Entry{Key: c.Key, Value: c.Value, Kind: c.Kind, Version: c.Seq, Order: c.Order, Deadline: c.Deadline}
+			r.fold[k] = space.Entry{Key: c.Key, Value: c.Value, Kind: c.Kind, Version: c.Seq, Order: c.Order, Deadline: c.Deadline, Attempts: c.Attempts}
 		case space.Removed:
 			delete(r.fold, k)
+		case space.Claimed, space.Released:
+			r.foldClaim(&c, k)
 		}
 	}
 }
@@ -136,6 +150,7 @@ func (r *run) compareContent() {
 			want[modelKey{id, k}] = e
 		}
 	}
+	seen := map[modelKey]space.Entry{}
 	for id := range r.model.spaces {
 		last := uint64(0)
 		r.p.Scan(id, 0, func(e space.Entry) bool {
@@ -143,11 +158,18 @@ func (r *run) compareContent() {
 				r.t.Fatalf("order %d after %d", e.Order, last)
 			}
 			last = e.Order
+			seen[modelKey{id, string(e.Key)}] = e
 			return true
 		})
 	}
 	for k, e := range want {
 		got, code := r.p.Get(k.space, []byte(k.key))
+		if e.Claimed {
+			if code != space.CodeNotFound {
+				r.t.Fatalf("claimed entry %v can be read", k)
+			}
+			got, code = seen[k], space.OK
+		}
 		if code != space.OK || showEntry(got) != showEntry(e) || showEntry(r.fold[k]) != showEntry(e) {
 			r.t.Fatalf("entry %v: have %s (%v), fold %s, want %s", k, showEntry(got), code, showEntry(r.fold[k]), showEntry(e))
 		}
@@ -171,12 +193,12 @@ func show(r *space.Reply) string {
 }
 
 func showEntry(e space.Entry) string {
-	return fmt.Sprintf("{%s=%x k%d v%d o%d d%d}", e.Key, e.Value, e.Kind, e.Version, e.Order, e.Deadline)
+	return fmt.Sprintf("{%s=%x k%d v%d o%d d%d a%d %v %v}", e.Key, e.Value, e.Kind, e.Version, e.Order, e.Deadline, e.Attempts, e.Claimed, e.Token)
 }
 
 // drawCommand draws a command, now and then a repeat of an earlier one.
 func drawCommand(t *rapid.T, r *run) space.Command {
-	switch rapid.IntRange(0, 15).Draw(t, "sort") {
+	switch rapid.IntRange(0, 19).Draw(t, "sort") {
 	case 0:
 		return space.TickCommand()
 	case 1:
@@ -185,10 +207,17 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 			c.Attempt = uint8(rapid.IntRange(0, 1).Draw(t, "attempt"))
 			return c
 		}
+	case 3:
+		return drawDefinition(t, r)
 	case 2:
+		if rapid.IntRange(0, 3).Draw(t, "epoch") == 0 {
+			return space.EpochCommand(0)
+		}
 		// A search stands alone: in company its order is another matter.
 		return r.identify(space.Command{Ops: []space.Op{drawSearch(t)}})
-	case 3, 4, 5, 6:
+	case 4, 5, 6:
+		return drawWait(t, r)
+	case 7, 8, 9, 10:
 		return drawTxn(t, r)
 	}
 	c := space.Command{Independent: rapid.Bool().Draw(t, "independent")}
@@ -200,26 +229,37 @@ func drawCommand(t *rapid.T, r *run) space.Command {
 
 func (r *run) identify(c space.Command) space.Command {
 	if rapid.Bool().Draw(r.t, "session") {
-		c.History, c.Session, c.Sequence, c.Acked = testHistory, 1, r.next, 1
-		c.Deadline = r.now + space.Time(rapid.IntRange(1, 40).Draw(r.t, "deadline"))
-		if rapid.IntRange(0, 20).Draw(r.t, "foreign") == 0 {
-			c.History = space.History{8}
-		}
-		r.next++
-		r.sent = append(r.sent, c)
+		c = r.sign(c)
 	}
+	return c
+}
+
+// sign makes a command one of a client.
+func (r *run) sign(c space.Command) space.Command {
+	c.History, c.Session, c.Sequence, c.Acked = testHistory, space.SessionID(rapid.IntRange(1, 2).Draw(r.t, "client")), r.next, 1
+	c.Deadline = r.now + space.Time(rapid.IntRange(1, 40).Draw(r.t, "deadline"))
+	if rapid.IntRange(0, 20).Draw(r.t, "foreign") == 0 {
+		c.History = space.History{8}
+	}
+	r.next++
+	r.sent = append(r.sent, c)
 	return c
 }
 
 func drawSearch(t *rapid.T) space.Op {
 	o := space.Op{
-		Code:  rapid.SampledFrom([]space.OpCode{space.OpTakeMatch, space.OpReadMatch, space.OpClear}).Draw(t, "search"),
-		Space: space.ID(rapid.IntRange(1, 4).Draw(t, "space")),
+		Code:  rapid.SampledFrom([]space.OpCode{space.OpTakeMatch, space.OpReadMatch, space.OpClear, space.OpChangeMatch, space.OpClaimMatch}).Draw(t, "search"),
+		Space: space.ID(rapid.IntRange(1, 5).Draw(t, "space")),
 		Limit: rapid.IntRange(0, 5).Draw(t, "limit"),
 	}
-	if o.Code != space.OpClear && rapid.Bool().Draw(t, "template") {
+	if rapid.Bool().Draw(t, "template") {
 		o.Template = encode(drawFields(t))
 	}
+	if o.Code == space.OpChangeMatch {
+		o.Flags = rapid.SampledFrom([]space.OpFlags{0, space.FlagReturn}).Draw(t, "return")
+		o.Mutations = drawMutations(t, rapid.SampledFrom([]space.Kind{space.KindBytes, space.KindFields}).Draw(t, "kind"))
+	}
+	o.Predicate = drawPredicate(t)
 	return o
 }
 
@@ -239,7 +279,7 @@ func drawOp(t *rapid.T, r *run) space.Op {
 			space.OpWrite, space.OpWrite, space.OpWrite, space.OpTake, space.OpChange, space.OpChange,
 			space.OpRenew, space.OpCheck, space.OpRead, space.OpRespond,
 		}).Draw(t, "op"),
-		Space: space.ID(rapid.IntRange(1, 4).Draw(t, "space")),
+		Space: space.ID(rapid.IntRange(1, 5).Draw(t, "space")),
 		Key:   []byte(strconv.Itoa(rapid.IntRange(0, 12).Draw(t, "key"))),
 		Mode:  space.Mode(rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "mode")),
 		Flags: space.OpFlags(rapid.IntRange(0, 15).Draw(t, "flags")) &^ space.FlagAllowScan,
@@ -254,6 +294,12 @@ func drawOp(t *rapid.T, r *run) space.Op {
 	if rapid.Bool().Draw(t, "fields") {
 		o.Kind = space.KindFields
 	}
+	if rapid.IntRange(0, 2).Draw(t, "on claims") == 0 {
+		return drawClaims(t, r, o)
+	}
+	if o.Code != space.OpCheck && o.Code != space.OpRespond && rapid.IntRange(0, 3).Draw(t, "condition") == 0 {
+		o.Predicate = drawPredicate(t)
+	}
 	switch o.Code {
 	case space.OpWrite, space.OpRespond:
 		o.Value = []byte(strconv.Itoa(rapid.IntRange(-5, 5).Draw(t, "text")))
@@ -261,23 +307,25 @@ func drawOp(t *rapid.T, r *run) space.Op {
 			o.Value = encode(drawFields(t))
 		}
 	case space.OpChange:
-		for range rapid.IntRange(1, 3).Draw(t, "mutations") {
-			o.Mutations = append(o.Mutations, drawMutation(t, o.Kind))
-		}
+		o.Mutations = drawMutations(t, o.Kind)
 	}
 	return o
 }
 
-func drawMutation(t *rapid.T, kind space.Kind) space.Mutation {
-	arg := encode(int64(rapid.IntRange(-3, 3).Draw(t, "arg")))
-	if kind == space.KindBytes {
-		return space.Mutation{Code: space.MutAdd, Arg: arg}
+func drawMutations(t *rapid.T, kind space.Kind) (ms []space.Mutation) {
+	for range rapid.IntRange(1, 3).Draw(t, "mutations") {
+		if rapid.IntRange(0, 3).Draw(t, "any") == 0 {
+			ms = append(ms, drawAnyMutation(t, kind == space.KindFields))
+			continue
+		}
+		m := space.Mutation{Code: space.MutAdd, Arg: encode(int64(rapid.IntRange(-3, 3).Draw(t, "arg")))}
+		if kind == space.KindFields {
+			m.Code = rapid.SampledFrom([]space.MutationCode{space.MutSet, space.MutUnset, space.MutAdd}).Draw(t, "mutation")
+			m.Field = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "field")
+		}
+		ms = append(ms, m)
 	}
-	return space.Mutation{
-		Code:  rapid.SampledFrom([]space.MutationCode{space.MutSet, space.MutUnset, space.MutAdd}).Draw(t, "mutation"),
-		Field: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "field"),
-		Arg:   arg,
-	}
+	return ms
 }
 
 func (m *model) entry(id space.ID, key []byte) (space.Entry, bool) {

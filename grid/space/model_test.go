@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
@@ -21,6 +20,7 @@ type model struct {
 	epoch    space.Epoch
 	spaces   map[space.ID]*modelSpace
 	answered map[modelCommand]modelAnswer
+	waits    modelWaits
 	txns     modelTxns
 }
 
@@ -28,6 +28,7 @@ type modelSpace struct {
 	def       space.Definition
 	entries   map[string]space.Entry
 	nextOrder uint64
+	claims    map[space.Seq]modelClaim
 }
 
 type modelCommand struct {
@@ -47,7 +48,7 @@ func newModel(h space.History) *model {
 func (m *model) copySpaces() map[space.ID]*modelSpace {
 	c := make(map[space.ID]*modelSpace, len(m.spaces))
 	for id, s := range m.spaces {
-		c[id] = &modelSpace{def: s.def, entries: maps.Clone(s.entries), nextOrder: s.nextOrder}
+		c[id] = s.clone()
 	}
 	return c
 }
@@ -56,9 +57,10 @@ func (m *model) copySpaces() map[space.ID]*modelSpace {
 // the model does not care in which order several of them happen, so the tests
 // look at the number of the last change only.
 func (m *model) expire() {
+	m.endClaims()
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock && !m.txns.holds(s.def.ID, k) {
+			if m.past(e) && !e.Claimed && !m.txns.holds(s.def.ID, k) {
 				delete(s.entries, k)
 				m.seq++
 			}
@@ -67,6 +69,7 @@ func (m *model) expire() {
 }
 
 func (m *model) apply(now space.Time, c *space.Command) space.Reply {
+	m.waits.granted = nil
 	m.clock = max(m.clock, now)
 	key := modelCommand{c.Session, c.Sequence}
 	if c.Session != 0 {
@@ -80,12 +83,18 @@ func (m *model) apply(now space.Time, c *space.Command) space.Reply {
 			return m.reply(space.CodeLate)
 		}
 	}
+	m.lapse()
 	m.expire()
 	m.txns.forget(m.clock)
+	m.serve()
 	r := m.run(c)
+	if c.Ops[0].Wait != 0 {
+		r = m.wait(c, r)
+	}
 	if c.Session != 0 {
 		m.answered[key] = modelAnswer{r, c.Attempt}
 	}
+	m.serve()
 	return r
 }
 
@@ -94,11 +103,21 @@ func (m *model) reply(code space.Code) space.Reply {
 }
 
 func (m *model) run(c *space.Command) space.Reply {
-	if c.Ops[0].Code == space.OpTick {
+	switch c.Ops[0].Code {
+	case space.OpEpoch:
+		m.epoch++
 		return m.reply(space.OK)
+	case space.OpTick:
+		return m.reply(space.OK)
+	}
+	if c.Ops[0].Code == space.OpCancel && len(c.Ops) == 1 {
+		return m.cancel(c)
 	}
 	if c.Ops[0].Code >= space.OpDecide && c.Ops[0].Code <= space.OpFinish {
 		return m.step(c)
+	}
+	if c.Ops[0].Code == space.OpDefine {
+		return m.define(&c.Ops[0])
 	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
@@ -106,9 +125,12 @@ func (m *model) run(c *space.Command) space.Reply {
 	results := make([]space.Result, len(c.Ops))
 	for i := range c.Ops {
 		keep := m.copySpaces()
-		var done bool
-		if results[i], done = m.inTxn(c, i); !done {
-			results[i] = m.op(&c.Ops[i], &touched)
+		results[i] = space.Result{Code: space.CodeInvalid}
+		if c.Ops[i].Wait != 0 && !mayWait(c) {
+		} else if r, done := m.inTxn(c, i); done {
+			results[i] = r
+		} else {
+			results[i] = conditioned(&c.Ops[i], keep, m.op(&c.Ops[i], &touched))
 		}
 		if results[i].Code == space.OK {
 			continue
@@ -171,6 +193,7 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 		case existed && !exists:
 			m.seq++
 		}
+		m.numberClaim(k, c, results)
 	}
 	for i := range results {
 		m.settle(&c.Ops[i], &results[i])
@@ -182,6 +205,12 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 // same command saw it on the way.
 func (m *model) settle(o *space.Op, r *space.Result) {
 	if r.Code != space.OK || m.spaces[o.Space] == nil {
+		return
+	}
+	if o.Code == space.OpChangeMatch {
+		for j := range r.Entries {
+			r.Entries[j] = m.spaces[o.Space].entries[string(r.Entries[j].Key)]
+		}
 		return
 	}
 	final, exists := m.spaces[o.Space].entries[string(o.Key)]
@@ -204,6 +233,9 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	if o.Code == space.OpRespond {
 		return space.Result{Entries: []space.Entry{{Value: o.Value}}, Count: o.Limit}
 	}
+	if r, ok := m.claimOp(o, touched); ok {
+		return r
+	}
 	s := m.spaces[o.Space]
 	if s == nil {
 		return space.Result{Code: space.CodeNoSpace}
@@ -211,8 +243,12 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 	switch o.Code {
 	case space.OpTakeMatch, space.OpReadMatch:
 		return m.match(s, o, touched)
+	case space.OpChangeMatch:
+		return m.changeMatch(s, o, touched)
 	case space.OpClear:
-		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool { return m.txns.holds(o.Space, k) })
+		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool {
+			return m.txns.holds(o.Space, k) || !space.MatchesBoth(o.Template, o.Predicate, s.entries[k].Kind, s.entries[k].Value)
+		})
 		keys = keys[:min(len(keys), max(o.Limit, 1))]
 		for _, k := range keys {
 			*touched = append(*touched, modelKey{o.Space, k})
@@ -232,8 +268,15 @@ func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
 		return space.Result{Code: space.CodeWrongKind}
 	}
 	e, ok := s.entries[key]
+	hidden := e.Claimed
+	if hidden {
+		e, ok = space.Entry{}, false
+	}
 	conflict := o.Match != 0 && (!ok || e.Version != o.Match)
 	*touched = append(*touched, modelKey{o.Space, key})
+	if hidden && o.Code != space.OpRead && o.Code != space.OpCheck {
+		return space.Result{Code: space.CodeClaimed}
+	}
 	switch o.Code {
 	case space.OpWrite:
 		return m.write(s, o, e, ok, conflict)
@@ -301,7 +344,7 @@ func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bo
 	if ok && o.Flags&space.FlagReturn != 0 {
 		r.Entries = []space.Entry{e}
 	}
-	n := space.Entry{Key: o.Key, Value: o.Value, Kind: o.Kind, Version: unnumbered, Order: e.Order, Deadline: m.deadline(s, o)}
+	n := space.Entry{Key: o.Key, Value: o.Value, Kind: o.Kind, Version: unnumbered, Order: e.Order, Deadline: m.deadline(s, o), Attempts: e.Attempts}
 	if ok && o.Flags&space.FlagKeepLease != 0 {
 		n.Deadline = e.Deadline
 	}
@@ -309,8 +352,6 @@ func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bo
 	return r
 }
 
-// change covers the mutations that the generator draws: integers and whole
-// fields.
 func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
 	switch {
 	case !ok && o.Flags&space.FlagCreate == 0:
@@ -321,53 +362,18 @@ func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict b
 	if !ok {
 		e = space.Entry{Key: o.Key, Kind: o.Kind, Deadline: m.deadline(s, o)}
 	}
+	if e.Kind == space.KindFields && len(e.Value) == 0 {
+		e.Value = encode(map[string]any{})
+	}
+	value, count, code := modelMutate(e.Kind, e.Value, o.Mutations)
+	if code != space.OK {
+		return space.Result{Code: code}
+	}
 	if s.def.Shape == space.ShapeFields && e.Kind != space.KindFields || s.def.Shape == space.ShapeBytes && e.Kind != space.KindBytes {
 		return space.Result{Code: space.CodeWrongKind}
 	}
-	r := space.Result{Version: unnumbered}
-	for _, mu := range o.Mutations {
-		if e.Kind == space.KindBytes {
-			if mu.Field != "" {
-				return space.Result{Code: space.CodeWrongKind}
-			}
-			if mu.Code != space.MutAdd {
-				return space.Result{Code: space.CodeInvalid}
-			}
-			n := 0
-			if len(e.Value) > 0 {
-				var err error
-				if n, err = strconv.Atoi(string(e.Value)); err != nil || strconv.Itoa(n) != string(e.Value) {
-					return space.Result{Code: space.CodeWrongKind}
-				}
-			}
-			e.Value = []byte(strconv.Itoa(n + int(decode(mu.Arg).(int64))))
-			continue
-		}
-		if mu.Field == "" {
-			return space.Result{Code: space.CodeInvalid}
-		}
-		fields := map[string]any{}
-		if len(e.Value) > 0 {
-			fields = decode(e.Value).(map[string]any)
-		}
-		old, present := fields[mu.Field]
-		switch mu.Code {
-		case space.MutSet:
-			fields[mu.Field] = decode(mu.Arg)
-		case space.MutUnset:
-			delete(fields, mu.Field)
-		case space.MutAdd:
-			n, isInt := old.(int64)
-			if present && !isInt {
-				return space.Result{Code: space.CodeWrongKind}
-			}
-			fields[mu.Field] = n + decode(mu.Arg).(int64)
-		}
-		if _, now := fields[mu.Field]; now != present {
-			r.Count++
-		}
-		e.Value = encode(fields)
-	}
+	r := space.Result{Version: unnumbered, Count: count}
+	e.Value = value
 	if m.txns.guarded(o.Space, e) {
 		return space.Result{Code: space.CodeLocked}
 	}
@@ -390,7 +396,10 @@ func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Res
 			break
 		}
 		e := s.entries[k]
-		if !fits(tmpl, e) || o.Code == space.OpTakeMatch && m.txns.holds(o.Space, k) {
+		if !fits(tmpl, e) || !space.MatchesBoth(nil, o.Predicate, e.Kind, e.Value) {
+			continue
+		}
+		if o.Code == space.OpTakeMatch && !s.eligible(e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
 			continue
 		}
 		r.Entries = append(r.Entries, e)
@@ -423,10 +432,12 @@ func fits(tmpl map[string]any, e space.Entry) bool {
 	return true
 }
 
+// inOrder returns the keys of the entries that can be seen.
 func (s *modelSpace) inOrder() []string {
-	return slices.SortedFunc(maps.Keys(s.entries), func(a, b string) int {
+	keys := slices.SortedFunc(maps.Keys(s.entries), func(a, b string) int {
 		return cmp.Compare(s.entries[a].Order, s.entries[b].Order)
 	})
+	return slices.DeleteFunc(keys, func(k string) bool { return s.entries[k].Claimed })
 }
 
 func decode(b []byte) any {

@@ -110,10 +110,23 @@ func (m *model) inTxn(c *space.Command, i int) (r space.Result, done bool) {
 		}
 		return space.Result{}, true
 	}
+	if preparing {
+		switch o.Code {
+		case space.OpRespond, space.OpReadMatch, space.OpClaim, space.OpClaimMatch, space.OpAck, space.OpNack, space.OpExtend:
+			return space.Result{Code: space.CodeInvalid}, true
+		}
+	}
+	switch o.Code {
+	case space.OpAck, space.OpNack, space.OpExtend:
+		return space.Result{}, false
+	}
 	if o.Code != space.OpRespond && m.spaces[o.Space] == nil {
 		return space.Result{Code: space.CodeNoSpace}, true
 	}
 	read, written := m.txns.lock(o.Space, string(o.Key))
+	if s := m.spaces[o.Space]; preparing && (o.Code == space.OpCheck || o.Code == space.OpRead) && s.entries[string(o.Key)].Claimed {
+		return space.Result{Code: space.CodeClaimed}, true
+	}
 	switch o.Code {
 	case space.OpCheckMatch:
 		return space.Result{Code: m.checkMatch(o)}, true
@@ -125,7 +138,7 @@ func (m *model) inTxn(c *space.Command, i int) (r space.Result, done bool) {
 		if written && preparing {
 			return space.Result{Code: space.CodeLocked}, true
 		}
-	case space.OpWrite, space.OpTake, space.OpChange, space.OpRenew:
+	case space.OpWrite, space.OpTake, space.OpChange, space.OpRenew, space.OpClaim:
 		if read || written {
 			return space.Result{Code: space.CodeLocked}, true
 		}

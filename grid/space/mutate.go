@@ -1,301 +1,175 @@
 package space
 
 import (
-	"math"
-	"strconv"
+	"errors"
 
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// mutate applies mutations to a value and returns the new value, which aliases
-// the scratch buffer, and the number of fields created or removed. On any code
-// but OK nothing has changed. Arithmetic works on integers and on decimal text
-// alike, and keeps what it found: a field written as text by one door stays text.
+const (
+	// maxMutated bounds the bytes that the mutations of one command read and write
+	// together, since each of them goes through a whole value: at most some tenths
+	// of a second of work come out of one command, however small it is.
+	maxMutated = 128 << 20
+	// searchWeight is how many times its bytes a value counts for if elements are
+	// looked for in it: a comparison takes so much longer than a copy.
+	searchWeight = 8
+)
+
+// fewEdits is how many fields are set one by one before it pays to sort them and
+// to go through the value once for all.
+const fewEdits = 3
+
+// mutate applies mutations to a value, in order, and returns the new value,
+// which lies in the scratch buffer, and the number of fields and elements that
+// they added or removed. Each mutation sees what those before it did. On any
+// code but OK nothing has changed.
 func (pr *prepared) mutate(kind Kind, value []byte, ms []Mutation) ([]byte, int, Code) {
 	if len(ms) == 0 {
 		return nil, 0, CodeInvalid
 	}
-	count := 0
-	for i := range ms {
-		m := &ms[i]
+	// Behind base lie the value so far and, while a mutation runs, the next one.
+	base, count := len(pr.values), 0
+	for len(ms) > 0 {
+		start, done := len(pr.values), 1
+		var out []byte
+		var n int
 		var code Code
-		if kind == KindFields {
-			var n int
-			value, n, code = pr.mutateField(value, m)
-			count += n
+		if edits := pr.editsIn(kind, ms); len(edits) > fewEdits {
+			var err error
+			out, n, err = msgp.EditFields(pr.values, value, edits)
+			code, done = editCode(err), len(edits)
 		} else {
-			value, code = pr.mutateWhole(value, m)
+			out, n, code = ms[0].apply(pr.values, kind, value)
+		}
+		if c := ms[0].Code; c == MutInsert || c == MutRemove {
+			pr.mutated += searchWeight * len(value)
+		}
+		if pr.mutated += len(value) + max(len(out)-start, 0); code == OK && len(out)-start > MaxValueBytes || pr.mutated > maxMutated {
+			code = CodeTooLarge
 		}
 		if code != OK {
+			pr.values = pr.values[:base]
 			return nil, 0, code
 		}
-		if len(value) > MaxValueBytes {
-			return nil, 0, CodeTooLarge
-		}
+		end := base + copy(out[base:], out[start:])
+		pr.values = out[:end]
+		value = out[base:end:end]
+		count += n
+		ms = ms[done:]
 	}
 	return value, count, OK
 }
 
-func (pr *prepared) mutateWhole(value []byte, m *Mutation) ([]byte, Code) {
-	if m.Field != "" {
-		return nil, CodeWrongKind
+// editsIn returns the first mutations as edits, as many as set whole fields, or
+// remove them, and nothing else. (Both together would count otherwise than one
+// after the other.) The result is scratch.
+func (pr *prepared) editsIn(kind Kind, ms []Mutation) []msgp.FieldEdit {
+	pr.edits = pr.edits[:0]
+	for i := range ms {
+		m := &ms[i]
+		set := m.Code == MutSet && m.Arg != nil
+		whole := kind == KindFields && m.Field != "" && len(m.Field) <= MaxKeyBytes && len(m.Path) == 0
+		if !whole || !set && m.Code != MutUnset || m.Code != ms[0].Code {
+			break
+		}
+		e := msgp.FieldEdit{Name: m.Field}
+		if set {
+			e.Value = m.Arg
+		}
+		pr.edits = append(pr.edits, e)
 	}
-	start := len(pr.values)
-	var code Code
-	switch m.Code {
-	case MutSet:
-		pr.values = append(pr.values, m.Arg...)
-	case MutDefault:
-		if len(value) > 0 {
-			return value, OK
-		}
-		pr.values = append(pr.values, m.Arg...)
-	case MutAdd:
-		var sum int64
-		if sum, code = addText(value, m.Arg); code == OK {
-			pr.values = strconv.AppendInt(pr.values, sum, 10)
-		}
-	case MutAddFloat:
-		var sum float64
-		if sum, code = addFloatText(value, m.Arg); code == OK {
-			pr.values = appendFloatText(pr.values, sum)
-		}
-	case MutAppend:
-		pr.values = append(append(pr.values, value...), m.Arg...)
-	case MutSetRange:
-		pr.values, code = appendSetRange(pr.values, value, m)
-	default:
-		return nil, CodeInvalid
-	}
-	return pr.values[start:len(pr.values):len(pr.values)], code
+	return pr.edits
 }
 
-func (pr *prepared) mutateField(value []byte, m *Mutation) ([]byte, int, Code) {
-	if m.Field == "" || len(m.Field) > MaxKeyBytes {
+// apply appends the value that m makes of value, and returns how many fields or
+// elements it added or removed. value does not lie behind the end of dst. On any
+// code but OK, what is returned beside it means nothing.
+func (m *Mutation) apply(dst []byte, kind Kind, value []byte) ([]byte, int, Code) {
+	switch {
+	case kind == KindBytes && m.Field == "" && len(m.Path) == 0:
+		out, code := m.applyWhole(dst, value)
+		return out, 0, code
+	case kind == KindBytes:
+		return nil, 0, CodeWrongKind
+	case m.Field == "" || len(m.Field) > MaxKeyBytes:
 		return nil, 0, CodeInvalid
 	}
-	old, present := msgp.Field(value, m.Field)
-	created := 1
-	if present {
-		created = 0
+	at, err := msgp.Locate(value, m.Field, m.Path)
+	if err != nil {
+		return nil, 0, editCode(err)
 	}
-	var arg []byte
-	code := OK
+	return m.applyAt(dst, value, &at)
+}
+
+// applyAt is apply for a place in a value of fields.
+func (m *Mutation) applyAt(dst, value []byte, at *msgp.Place) ([]byte, int, Code) {
+	old, present := at.Value()
+	created, removed := 1, 0
+	if present {
+		created, removed = 0, 1
+	}
 	switch m.Code {
 	case MutUnset:
-		if !present {
-			return value, 0, OK
+		return at.Unset(dst), removed, OK
+	case MutAdd, MutAddFloat:
+		out, code := m.addAt(dst, at)
+		return out, created, code
+	case MutAppend, MutSetRange:
+		out, code := m.textAt(dst, at)
+		return out, created, code
+	case MutPush, MutInsert, MutRemove:
+		return m.elementAt(dst, value, at)
+	case MutSet, MutDefault, MutLowest, MutHighest:
+		if present && msgp.KindOf(old) != msgp.Nil && !m.replaces(old) {
+			return append(dst, value...), 0, OK
 		}
-		start := len(pr.values)
-		out, err := msgp.UnsetField(pr.values, value, m.Field)
-		if err != nil {
-			return nil, 0, CodeInvalid
-		}
-		pr.values = out
-		return out[start:len(out):len(out)], 1, OK
+		out, err := at.Set(dst, m.Arg)
+		return out, created, editCode(err)
+	}
+	return nil, 0, CodeInvalid
+}
+
+// replaces reports whether Arg takes the place of the value that is there.
+func (m *Mutation) replaces(old []byte) bool {
+	switch m.Code {
 	case MutSet:
-		arg = m.Arg
-	case MutDefault:
-		if present {
-			return value, 0, OK
-		}
-		arg = m.Arg
-	case MutAdd:
-		arg, code = addToField(old, present, m.Arg)
-	case MutAddFloat:
-		arg, code = addFloatToField(old, present, m.Arg)
-	case MutAppend:
-		arg, code = appendToField(old, present, m.Arg)
-	default:
-		code = CodeInvalid
+		return true
+	case MutLowest:
+		return msgp.Compare(old, m.Arg) > 0
+	case MutHighest:
+		return msgp.Compare(old, m.Arg) < 0
 	}
-	if code != OK {
-		return nil, 0, code
-	}
-	start := len(pr.values)
-	out, err := msgp.SetField(pr.values, value, m.Field, arg)
-	if err != nil {
-		return nil, 0, CodeInvalid
-	}
-	pr.values = out
-	return out[start:len(out):len(out)], created, OK
+	return false
 }
 
-// addToField adds the integer arg to a field: an integer, text that is an
-// integer, or nothing.
-func addToField(old []byte, present bool, arg []byte) ([]byte, Code) {
-	delta, rest, err := msgp.ReadInt(arg)
-	if err != nil || len(rest) != 0 {
-		return nil, CodeInvalid
+// elementAt adds an element to the array in a place, or removes some.
+func (m *Mutation) elementAt(dst, value []byte, at *msgp.Place) ([]byte, int, Code) {
+	if m.Code == MutRemove {
+		out, n, err := at.Remove(dst, m.Arg)
+		return out, n, editCode(err)
 	}
-	if !present {
-		return msgp.AppendInt(nil, delta), OK
-	}
-	switch msgp.KindOf(old) {
-	case msgp.Int:
-		v, _, err := msgp.ReadInt(old)
-		if err != nil {
-			return nil, CodeRange
-		}
-		sum, code := addInt(v, delta)
-		return msgp.AppendInt(nil, sum), code
-	case msgp.String, msgp.Bytes:
-		text := textOf(old)
-		v, code := parseInt(text)
-		if code != OK {
-			return nil, code
-		}
-		sum, code := addInt(v, delta)
-		return msgp.AppendString(nil, strconv.FormatInt(sum, 10)), code
-	}
-	return nil, CodeWrongKind
-}
-
-func addFloatToField(old []byte, present bool, arg []byte) ([]byte, Code) {
-	delta, rest, err := msgp.ReadFloat(arg)
-	if err != nil || len(rest) != 0 {
-		return nil, CodeInvalid
-	}
-	v, text := 0.0, false
-	if present {
-		switch msgp.KindOf(old) {
-		case msgp.Float:
-			v, _, _ = msgp.ReadFloat(old)
-		case msgp.Int:
-			n, _, err := msgp.ReadInt(old)
-			if err != nil {
-				return nil, CodeRange
-			}
-			v = float64(n)
-		case msgp.String, msgp.Bytes:
-			var code Code
-			if v, code = parseFloat(textOf(old)); code != OK {
-				return nil, code
-			}
-			text = true
-		default:
-			return nil, CodeWrongKind
+	if m.Code == MutInsert {
+		has, err := at.Contains(m.Arg)
+		if err != nil || has {
+			return append(dst, value...), 0, editCode(err)
 		}
 	}
-	sum := v + delta
-	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return nil, CodeRange
-	}
-	if text {
-		return msgp.AppendString(nil, appendFloatText(nil, sum)), OK
-	}
-	return msgp.AppendFloat(nil, sum), OK
+	out, err := at.Push(dst, m.Arg)
+	return out, 1, editCode(err)
 }
 
-func appendToField(old []byte, present bool, arg []byte) ([]byte, Code) {
-	if !present {
-		return msgp.AppendString(nil, arg), OK
+// editCode returns the code for a refusal by msgp.
+func editCode(err error) Code {
+	switch {
+	case err == nil:
+		return OK
+	case errors.Is(err, msgp.ErrTooDeep), errors.Is(err, msgp.ErrTooLarge):
+		return CodeTooLarge
+	case errors.Is(err, msgp.ErrType):
+		return CodeWrongKind
+	case errors.Is(err, msgp.ErrRange):
+		return CodeRange
 	}
-	switch msgp.KindOf(old) {
-	case msgp.String:
-		return msgp.AppendString(nil, string(textOf(old))+string(arg)), OK
-	case msgp.Bytes:
-		return msgp.AppendBytes(nil, append(textOf(old), arg...)), OK
-	}
-	return nil, CodeWrongKind
-}
-
-// textOf returns a copy of the bytes of a msgpack string or of bytes.
-func textOf(v []byte) []byte {
-	if s, _, err := msgp.ReadString(v); err == nil {
-		return append([]byte(nil), s...)
-	}
-	b, _, _ := msgp.ReadBytes(v)
-	return append([]byte(nil), b...)
-}
-
-func addText(value, arg []byte) (int64, Code) {
-	delta, rest, err := msgp.ReadInt(arg)
-	if err != nil || len(rest) != 0 {
-		return 0, CodeInvalid
-	}
-	if len(value) == 0 {
-		return delta, OK
-	}
-	v, code := parseInt(value)
-	if code != OK {
-		return 0, code
-	}
-	return addInt(v, delta)
-}
-
-func addFloatText(value, arg []byte) (float64, Code) {
-	delta, rest, err := msgp.ReadFloat(arg)
-	if err != nil || len(rest) != 0 {
-		return 0, CodeInvalid
-	}
-	v := 0.0
-	if len(value) > 0 {
-		var code Code
-		if v, code = parseFloat(value); code != OK {
-			return 0, code
-		}
-	}
-	sum := v + delta
-	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return 0, CodeRange
-	}
-	return sum, OK
-}
-
-func addInt(a, b int64) (int64, Code) {
-	sum := a + b
-	if (sum > a) != (b > 0) && b != 0 {
-		return 0, CodeRange
-	}
-	return sum, OK
-}
-
-// parseInt reads the decimal form that FormatInt writes and no other: no plus
-// sign, no leading zero, no space.
-func parseInt(b []byte) (int64, Code) {
-	const digits = 20
-	if len(b) == 0 || len(b) > digits {
-		return 0, CodeWrongKind
-	}
-	v, err := strconv.ParseInt(string(b), 10, 64)
-	if err != nil || strconv.FormatInt(v, 10) != string(b) {
-		return 0, CodeWrongKind
-	}
-	return v, OK
-}
-
-func parseFloat(b []byte) (float64, Code) {
-	const digits = 64
-	if len(b) == 0 || len(b) > digits {
-		return 0, CodeWrongKind
-	}
-	v, err := strconv.ParseFloat(string(b), 64)
-	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-		return 0, CodeWrongKind
-	}
-	return v, OK
-}
-
-// appendFloatText writes a float the way Redis clients expect: without an
-// exponent, and without a fraction when it is whole.
-func appendFloatText(dst []byte, v float64) []byte {
-	return strconv.AppendFloat(dst, v, 'f', -1, 64)
-}
-
-func appendSetRange(dst, value []byte, m *Mutation) ([]byte, Code) {
-	end := int(m.Offset) + len(m.Arg)
-	if m.Offset > MaxValueBytes || end > MaxValueBytes {
-		return dst, CodeTooLarge
-	}
-	if len(m.Arg) == 0 {
-		return append(dst, value...), OK
-	}
-	start := len(dst)
-	dst = append(dst, value...)
-	for len(dst)-start < end {
-		dst = append(dst, 0)
-	}
-	copy(dst[start+int(m.Offset):], m.Arg)
-	return dst, OK
+	return CodeInvalid
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 )
 
 // Partition is all that one partition holds: entries, indexes, changelog, kept
@@ -34,14 +35,19 @@ type Partition struct {
 
 	spaces   atomic.Pointer[map[ID]*entries] // copied on change; read without a lock
 	sinks    []sinkState                     // ascending by id
+	claims   *claims
 	sessions sessions
+	waits    waits
 	txns     transactions
 	log      *Changelog
 
 	// busy is odd while Apply works, so that View can tell.
 	busy atomic.Uint64
 	seed maphash.Seed // of key tables and indexes; never leaves the process
-	prep prepared     // scratch of Apply
+	// unbuilt names the spaces with an index that is still being built.
+	unbuilt    []ID
+	predicates predicates // scratch: decoded before
+	prep       prepared   // scratch of Apply
 }
 
 // Position is a place in one history.
@@ -59,8 +65,10 @@ type sinkState struct {
 func New(id PartitionID, history History) *Partition {
 	p := &Partition{
 		id: id, history: history,
-		sessions: newSessions(), txns: newTransactions(), log: newChangelog(0), seed: maphash.MakeSeed(),
+		claims: newClaims(), sessions: newSessions(), txns: newTransactions(),
+		log: newChangelog(0), seed: maphash.MakeSeed(),
 	}
+	p.beginWaits()
 	p.spaces.Store(&map[ID]*entries{})
 	return p
 }
@@ -82,10 +90,13 @@ type Status struct {
 	Bytes      int64 // records and their garbage, without indexes
 	LogBytes   int64 // encoded changes kept
 	Answers    int   // kept answers
+	Claims     int   // entries that are claimed, or wait out the delay of a nack; part of Entries
+	Waiting    int   // commands that wait for an entry
 	Prepared   int   // transactions prepared and not finished
 	Outcomes   int   // outcomes of transactions kept
 	Sinks      []Sink
 	Watermarks []Watermark
+	Building   []IndexProgress // indexes that are still being built
 }
 
 // Status returns the summary. Only the goroutine that applies may call it.
@@ -93,6 +104,7 @@ func (p *Partition) Status() Status {
 	s := Status{
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
 		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
+		Claims: len(p.claims.byNumber), Waiting: len(p.waits.byPlace),
 		Prepared: len(p.txns.prepared), Outcomes: len(p.txns.outcomes),
 	}
 	if p.epoch > 0 {
@@ -101,6 +113,9 @@ func (p *Partition) Status() Status {
 	for _, sp := range *p.spaces.Load() {
 		s.Entries += sp.table.Len()
 		s.Bytes += int64(sp.table.Bytes().Total())
+	}
+	for _, id := range p.unbuilt {
+		s.Building = p.space(id).progress(s.Building)
 	}
 	for _, k := range p.sinks {
 		s.Sinks = append(s.Sinks, k.Sink)
@@ -135,7 +150,7 @@ func (p *Partition) Epoch() Epoch { return p.epoch }
 func (p *Partition) History() History { return p.history }
 
 // Get returns the entry under a key of a space, with CodeNotFound if there is
-// none and CodeNoSpace if there is no such space. Any goroutine may call it
+// none, or a claim hides it, and CodeNoSpace if there is no such space. Any goroutine may call it
 // beside a running Apply; it takes no lock and copies nothing. The entry may be
 // past its deadline if no command stamped past it has been applied: see
 // Entry.Deadline.
@@ -145,16 +160,16 @@ func (p *Partition) Get(id ID, key []byte) (Entry, Code) {
 		return Entry{}, CodeNoSpace
 	}
 	r, ok := sp.table.Get(key)
-	if !ok {
+	if !ok || isHidden(r) {
 		return Entry{}, CodeNotFound
 	}
 	return entryOf(r), OK
 }
 
-// Count returns the number of entries of a space. Any goroutine may call it.
+// Count returns the number of entries of a space that no claim hides. Any goroutine may call it.
 func (p *Partition) Count(id ID) int {
 	if sp := (*p.spaces.Load())[id]; sp != nil {
-		return sp.table.Len()
+		return max(0, sp.table.Len()-int(sp.hidden.count.Load()))
 	}
 	return 0
 }
@@ -173,7 +188,8 @@ func (p *Partition) View(read func()) bool {
 }
 
 // Scan calls fn for the entries of a space in their order, from the given order
-// number on, until fn returns false. Any goroutine may call it, inside View if
+// number on, until fn returns false. It is for those who mirror a space: claimed
+// entries are among them, marked as such. Any goroutine may call it, inside View if
 // it needs one state.
 func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
 	sp := (*p.spaces.Load())[id]
@@ -188,22 +204,22 @@ func (p *Partition) Scan(id ID, from uint64, fn func(Entry) bool) Code {
 	return OK
 }
 
-// Match appends to dst the first entries of a space that match a template, in
-// their order, from the given order number on. It stops when dst has limit
+// Match appends to dst the first entries of a space that match a template and a
+// predicate, both as in Op, in their order, from the given order number on. It stops when dst has limit
 // entries, or room bytes of keys and values are appended, the last entry going
 // beyond; then more is true and the search goes on behind the last entry. room
 // and what dst lacks to limit are positive. allowScan lifts the limit on entries
 // examined. Only the goroutine that applies may call it.
-func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
+func (p *Partition) Match(dst []Entry, id ID, template, predicate []byte, from uint64, limit, room int, allowScan bool) (found []Entry, more bool, code Code) {
 	sp := (*p.spaces.Load())[id]
 	if sp == nil {
 		return dst, false, CodeNoSpace
 	}
-	t, code := parseTemplate(template)
+	f, code := p.filter(template, predicate)
 	if code != OK {
 		return dst, false, code
 	}
-	code = sp.match(t, from, allowScan, func(r arena.Record) bool {
+	code = sp.match(&f, from, allowScan, func(r arena.Record) bool {
 		if !p.gone(sp, r) {
 			dst = append(dst, entryOf(r))
 			room -= len(r.Key()) + len(r.Value())
@@ -214,10 +230,15 @@ func (p *Partition) Match(dst []Entry, id ID, template []byte, from uint64, limi
 	return dst, more, code
 }
 
-// NextDeadline returns the earliest end of a lease, or Never if no entry has
-// one. Only the goroutine that applies may call it.
+// NextDeadline returns the earliest end of a lease, a claim or a wait, or Never if
+// there is none. Only the goroutine that applies may call it.
 func (p *Partition) NextDeadline() Time {
 	next := Never
+	for _, tree := range []*pairtree.Tree{&p.claims.deadlines, &p.waits.ends} {
+		if d, _, ok := tree.Min(); ok && (next == Never || Time(d) < next) {
+			next = Time(d)
+		}
+	}
 	for _, sp := range *p.spaces.Load() {
 		if d, _, ok := sp.leases.Min(); ok && (next == Never || Time(d) < next) {
 			next = Time(d)
@@ -238,12 +259,14 @@ func (p *Partition) setSpace(id ID, sp *entries) {
 		m[id] = sp
 	}
 	p.spaces.Store(&m)
+	p.noteUnbuilt()
 }
 
 func entryOf(r arena.Record) Entry {
 	return Entry{
-		Key: r.Key(), Value: r.Value(), Kind: Kind(r.Kind()),
+		Key: r.Key(), Value: r.Value(), Kind: kindOf(r),
 		Version: Seq(r.Version()), Order: r.Order(), Deadline: Time(r.Deadline()),
+		Attempts: int(r.Extra()), Claimed: isHidden(r),
 	}
 }
 

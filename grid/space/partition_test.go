@@ -181,7 +181,7 @@ func TestLeaseEndsWhenACommandPastItIsApplied(t *testing.T) {
 	if removed := p.Status().Seq - seq; removed >= n {
 		t.Fatalf("one command removed %d entries", removed)
 	}
-	if es, _, _ := p.Match(nil, 1, nil, 0, n, math.MaxInt, true); len(es) != 0 {
+	if es, _, _ := p.Match(nil, 1, nil, nil, 0, n, math.MaxInt, true); len(es) != 0 {
 		t.Fatalf("%d entries are still matched", len(es))
 	}
 	for range n {
@@ -232,7 +232,7 @@ func TestIndexCanBeAddedLater(t *testing.T) {
 	if r := apply(t, p, 0, space.DefineCommand(&def)); r.Code != space.OK {
 		t.Fatal(r.Code)
 	}
-	es, _, code := p.Match(nil, 2, encode(map[string]any{"b": int64(29)}), 0, 10, math.MaxInt, false)
+	es, _, code := p.Match(nil, 2, encode(map[string]any{"b": int64(29)}), nil, 0, 10, math.MaxInt, false)
 	if code != space.OK || len(es) != 1 {
 		t.Fatalf("%v, %d found", code, len(es))
 	}
@@ -250,7 +250,7 @@ func TestMatchStopsWhenItHasEnough(t *testing.T) {
 		for from, more := uint64(0), true; more; {
 			var es []space.Entry
 			var code space.Code
-			es, more, code = p.Match(nil, 1, nil, from, c.limit, c.room, true)
+			es, more, code = p.Match(nil, 1, nil, nil, from, c.limit, c.room, true)
 			if code != space.OK || more && len(es) != c.want || len(es) > c.want {
 				t.Fatalf("%+v: %v, %d found, more %v", c, code, len(es), more)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // prepared is what the operations of one command come to before any of it is in
@@ -13,10 +14,14 @@ type prepared struct {
 	effects []effect
 	byKey   map[effectKey]int // position in effects; filled once there are many
 	results []Result
-	made    []int  // for each operation the effect whose version it reports, or -1
+	made    []int // for each operation the effect whose version it reports, or -1
+	granted []grantedToken
+	held    []claimEdit
 	values  []byte // backing of values that mutations computed
 	// returned counts the bytes of the entries in results.
 	returned int
+	mutated  int // bytes that mutations went through
+	edits    []msgp.FieldEdit
 	reply    []byte
 	// preparing is set while the operations behind an OpPrepare are prepared;
 	// txn tags the changes of the transaction that is being finished.
@@ -30,9 +35,15 @@ type effect struct {
 	old     arena.Record // valid if existed
 	existed bool
 	exists  bool
-	dirty   bool  // the command wrote, renewed or removed it
+	hidden  bool  // by a claim, made before or by the command
+	dirty   bool  // the command wrote, renewed, released or removed it
 	cause   Cause // of the removal, if it does not exist any more
 	entry   Entry // Version is unnumbered from the first write of the command until it is installed
+
+	ends     Seq   // the claim that the command ends, or 0
+	released bool  // the command shows the entry again
+	claimed  Time  // the end of the claim that the command makes, or 0
+	token    Token // of that claim, once installed
 }
 
 // unnumbered stands for the version of an entry that the command has written:
@@ -48,6 +59,18 @@ type effectKey struct {
 const fewEffects = 8
 
 func (e *effect) real() bool { return e.dirty && (e.existed || e.exists) }
+
+// changes returns how many changes the effect comes to.
+func (e *effect) changes() int {
+	n := 0
+	if e.real() {
+		n++
+	}
+	if e.claimed != 0 {
+		n++
+	}
+	return n
+}
 
 // is reports whether the entry exists with the given version, untouched so far.
 func (e *effect) is(v Seq) bool { return e.exists && !e.dirty && e.entry.Version == v }
@@ -73,13 +96,23 @@ func (e *effect) write(kind Kind, value []byte) {
 
 func (e *effect) remove(cause Cause) {
 	e.exists, e.dirty, e.cause = false, true, cause
-	e.entry.Value, e.entry.Deadline, e.entry.Version = nil, Never, 0
+	e.entry.Value, e.entry.Deadline, e.entry.Version, e.entry.Attempts = nil, Never, 0, 0
 }
 
-// touch returns the effect for a key, beginning with the entry as it is stored,
-// and its position. An entry past its deadline is expired on the spot: that
-// stands whatever becomes of the command.
+// touch returns the effect for a key, as reach does, unless a claim hides the
+// entry.
 func (p *Partition) touch(sp *entries, key []byte) (*effect, int, Code) {
+	e, n, code := p.reach(sp, key)
+	if code == OK && e.hidden {
+		return nil, -1, CodeClaimed
+	}
+	return e, n, code
+}
+
+// reach returns the effect for a key, beginning with the entry as it is stored,
+// hidden or not, and its position. An entry past its deadline is expired on the
+// spot: that stands whatever becomes of the command.
+func (p *Partition) reach(sp *entries, key []byte) (*effect, int, Code) {
 	if len(key) == 0 {
 		return nil, -1, CodeInvalid
 	}
@@ -95,7 +128,8 @@ func (p *Partition) touch(sp *entries, key []byte) (*effect, int, Code) {
 		if p.gone(sp, r) {
 			p.expireEntry(sp, r)
 		} else {
-			e.old, e.existed, e.exists, e.entry = r, true, true, entryOf(r)
+			e.old, e.existed, e.exists, e.entry, e.hidden = r, true, true, entryOf(r), isHidden(r)
+			e.entry.Claimed = false // hidden says it
 		}
 	}
 	i := len(pr.effects)
@@ -147,9 +181,9 @@ func (pr *prepared) list(es ...Entry) []Entry {
 // returns reports whether an operation puts entries into the reply.
 func (o *Op) returns() bool {
 	switch o.Code {
-	case OpRead, OpTakeMatch, OpReadMatch, OpRespond:
+	case OpRead, OpTakeMatch, OpReadMatch, OpRespond, OpClaim, OpClaimMatch:
 		return true
-	case OpWrite, OpTake, OpChange:
+	case OpWrite, OpTake, OpChange, OpChangeMatch:
 		return o.Flags&FlagReturn != 0
 	}
 	return false
@@ -161,19 +195,31 @@ func (o *Op) returns() bool {
 func (pr *prepared) settle() {
 	for i := range pr.results {
 		r := &pr.results[i]
-		var made Entry // zero if the command removed it again
-		if n := pr.made[i]; n >= 0 && pr.effects[n].exists {
-			made = pr.effects[n].entry
-		}
+		n := pr.made[i]
+		made := pr.left(n)
 		if r.Version == unnumbered {
 			r.Version = made.Version
 		}
 		for j := range r.Entries {
-			if e := &r.Entries[j]; e.Version == unnumbered {
-				e.Version, e.Order = made.Version, max(made.Order, e.Order)
+			e := &r.Entries[j]
+			if e.Version != unnumbered {
+				continue
 			}
+			if n >= 0 && len(r.Entries) > 1 { // several entries of one space
+				made = pr.left(pr.index(pr.effects[n].space, e.Key))
+			}
+			e.Version, e.Order = made.Version, max(made.Order, e.Order)
 		}
 	}
+}
+
+// left returns the entry as the effect at n leaves it: zero if there is no such
+// effect, or if the command removed the entry again.
+func (pr *prepared) left(n int) Entry {
+	if n < 0 || !pr.effects[n].exists {
+		return Entry{}
+	}
+	return pr.effects[n].entry
 }
 
 // discard forgets what an aborted command of n operations prepared: its results
@@ -187,14 +233,25 @@ func (pr *prepared) discard(n, failed int) {
 	pr.results[failed].Code = code
 }
 
-// maxScratch bounds the buffers that are kept from one command to the next.
-const maxScratch = 1 << 20
+// maxScratch and maxScratchEdits bound the buffers that are kept from one command
+// to the next.
+const (
+	maxScratch      = 1 << 20
+	maxScratchEdits = 256
+)
 
 func (pr *prepared) reset() {
 	clear(pr.effects)
 	clear(pr.results)
+	clear(pr.held)
+	pr.granted, pr.held = pr.granted[:0], pr.held[:0]
 	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
+	pr.mutated = 0
+	if cap(pr.edits) > maxScratchEdits {
+		pr.edits = nil
+	}
+	clear(pr.edits[:cap(pr.edits)])
 	// Values of the last command may be referred to by nobody now: entries and
 	// changes were copied on install, replies when they were encoded.
 	pr.values = pr.values[:0]

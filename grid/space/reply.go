@@ -26,8 +26,13 @@ const (
 // Result is what came of one operation.
 type Result struct {
 	Code    Code
-	Version Seq     // OpWrite, OpChange, OpRenew: the version made; OpCheck, OpRead: the version found
-	Count   int     // OpClear: entries removed; OpChange: fields created or removed; OpChangeMatch: entries changed; OpRespond: its Limit
+	Version Seq // OpWrite, OpChange, OpRenew: the version made; OpCheck, OpRead: the version found
+	// Count is, of OpClear, the entries removed; of OpChangeMatch, the entries
+	// changed; of OpRespond, its Limit. Of OpChange it is the fields and elements
+	// that the mutations added or removed, one by one and in total: a field set
+	// anew is one, whatever maps were made to hold it, a field replaced is none,
+	// an element pushed is one, also into an array that was made for it.
+	Count   int
 	Entries []Entry // what was taken, claimed, read, or asked back by FlagReturn
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
 )
@@ -17,7 +18,7 @@ const maxSectionBytes = 2*sectionBytes + MaxValueBytes + 4*MaxKeyBytes
 // Restore reads an export and returns the partition, built aside: on an error
 // nothing has been touched. It reads exactly the export and blocks as r does.
 func Restore(r io.Reader) (*Partition, error) {
-	b := restorer{}
+	b := restorer{held: map[heldEntry]bool{}}
 	for b.last != sectionEnd {
 		kind, content, err := readSection(r)
 		if err != nil {
@@ -58,6 +59,12 @@ func readSection(r io.Reader) (byte, []byte, error) {
 	return head[0], content.Bytes(), nil
 }
 
+// heldEntry names an entry that has a claim.
+type heldEntry struct {
+	space ID
+	order uint64
+}
+
 type restorer struct {
 	p       *Partition
 	sp      *entries
@@ -65,6 +72,9 @@ type restorer struct {
 	entries uint64
 	next    Seq // of the next change
 	answers []byte
+	claimed Seq // the last claim read
+	held    map[heldEntry]bool
+	waiting []byte
 	txns    []byte
 }
 
@@ -74,12 +84,14 @@ func (b *restorer) section(kind byte, content []byte) error {
 	case sectionHeader:
 		return b.header(&d)
 	case sectionSpace:
-		def, next := d.definition(), d.uvarint()
-		if !d.done() || def.Validate() != nil || b.p.space(def.ID) != nil {
+		def := d.definition()
+		if d.failed || def.Validate() != nil || b.p.space(def.ID) != nil {
 			return &CorruptError{What: "export: space"}
 		}
 		b.sp = newEntries(def, b.p.seed)
-		b.sp.nextOrder = next
+		if b.sp.readPlaces(&d); !d.done() {
+			return &CorruptError{What: "export: space"}
+		}
 		b.p.setSpace(def.ID, b.sp)
 	case sectionEntries:
 		for len(d.b) > 0 {
@@ -103,6 +115,14 @@ func (b *restorer) section(kind byte, content []byte) error {
 		}
 	case sectionSessions:
 		b.answers = append(b.answers, content...)
+	case sectionClaims:
+		for len(d.b) > 0 {
+			if err := b.claim(&d); err != nil {
+				return err
+			}
+		}
+	case sectionWaiting:
+		b.waiting = append(b.waiting, content...)
 	case sectionTxns:
 		b.txns = append(b.txns, content...)
 	case sectionEnd:
@@ -117,7 +137,10 @@ func (b *restorer) header(d *decoder) error {
 	if v := d.u8(); v != exportFormat {
 		return fmt.Errorf("space: export has format %d, this program reads %d (use a newer program)", v, exportFormat)
 	}
-	p := &Partition{id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(), sessions: newSessions(), txns: newTransactions()}
+	p := &Partition{
+		id: PartitionID(d.uvarint()), seed: maphash.MakeSeed(),
+		claims: newClaims(), sessions: newSessions(), txns: newTransactions(),
+	}
 	p.history = d.history()
 	p.origin.History = d.history()
 	p.origin.Seq = Seq(d.uvarint())
@@ -148,6 +171,13 @@ func (b *restorer) end(d *decoder) error {
 	if n := d.uvarint(); !d.done() || n != b.entries || b.next != b.p.seq+1 {
 		return &CorruptError{What: "export: not complete"}
 	}
+	hidden := int64(0)
+	for _, sp := range *b.p.spaces.Load() {
+		hidden += sp.hidden.count.Load()
+	}
+	if hidden != int64(len(b.p.claims.byNumber)) {
+		return &CorruptError{What: "export: hidden entries without a claim"}
+	}
 	b.p.log.publish()
 	sd := decoder{b: b.answers}
 	if len(b.answers) > 0 {
@@ -156,7 +186,33 @@ func (b *restorer) end(d *decoder) error {
 	if !sd.done() {
 		return &CorruptError{What: "export: kept answers"}
 	}
+	if err := b.p.restoreWaits(b.waiting); err != nil {
+		return err
+	}
 	return b.p.restoreTxns(b.txns)
+}
+
+// claim reads one claim. Each has an entry of its own, which is hidden.
+func (b *restorer) claim(d *decoder) error {
+	number, c, value := d.claim()
+	if d.failed || number <= b.claimed || number > b.p.seq || c.epoch > b.p.epoch || len(b.p.claims.byNumber) >= maxClaims {
+		return &CorruptError{What: "export: claim"}
+	}
+	b.claimed = number
+	sp := b.p.space(c.space)
+	if sp == nil {
+		return &CorruptError{What: "export: a claim in no space"}
+	}
+	r, ok := sp.table.ByOrder(c.order)
+	if !ok || !isHidden(r) || b.held[heldEntry{c.space, c.order}] {
+		return &CorruptError{What: "export: a claim on no hidden entry"}
+	}
+	b.held[heldEntry{c.space, c.order}] = true
+	b.p.claims.set(number, c)
+	if value != nil {
+		b.p.claims.values[number] = slices.Clone(value)
+	}
+	return nil
 }
 
 // load adds an entry that a snapshot or a store holds.
@@ -168,6 +224,9 @@ func (sp *entries) load(e *Entry) error {
 		return &CorruptError{What: "loaded state: an order number occurs twice"}
 	}
 	sp.put(e, arena.Record{}, false)
+	if sp.groups != nil {
+		sp.groups.fresh = sp.groups.fresh[:0] // nothing is new to those who wait
+	}
 	return nil
 }
 
@@ -215,6 +274,7 @@ func (l *Loader) Add(id ID, e Entry) error {
 	if len(e.Key) == 0 || len(e.Key) > MaxKeyBytes || e.Order == 0 || e.Version == 0 || e.Version > l.p.seq {
 		return &CorruptError{What: "loaded state: entry"}
 	}
+	e.Claimed = false // a claim does not outlive its grid
 	return sp.load(&e)
 }
 

@@ -32,20 +32,26 @@ type sessions struct {
 	places  int // lengths of all windows
 	bytes   int
 	chunk   []byte // the rest of the chunk that answers are cut from
+	waits   *waits // of the same partition: a waiter goes with its answer
+	// unattached counts, in a table that was read, the answers that say that a
+	// command waits whose waiter was not read yet.
+	unattached int
 }
 
 // session holds the answers of sequence numbers base, base+1, … in window.
 type session struct {
-	base   uint64
-	window []answer // answers[i] belongs to base+i; reply nil: not seen yet, or gone
-	last   Time     // the latest deadline seen; the session may go after it
+	base    uint64
+	window  []answer // answers[i] belongs to base+i; reply nil: not seen yet, or gone
+	last    Time     // the latest deadline seen; the session may go after it
+	waiting int      // commands of the session that wait
 }
 
 type answer struct {
 	deadline Time
 	reply    []byte // encoded Reply; immutable
 	attempt  uint8
-	aborted  bool // the reply is an abort, which a higher attempt may follow
+	aborted  bool    // the reply is an abort, which a higher attempt may follow
+	waiter   *waiter // the command waits, and the reply says so
 }
 
 func newSessions() sessions { return sessions{byID: map[SessionID]*session{}} }
@@ -90,14 +96,20 @@ func (t *sessions) settle(c *Command) {
 	}
 	n := min(c.Acked-s.base, uint64(len(s.window)))
 	for i := range s.window[:n] {
-		t.forget(&s.window[i])
+		t.forget(s, &s.window[i])
 	}
 	s.window = s.window[n:]
 	t.places -= int(n)
 	s.base = c.Acked
 }
 
-func (t *sessions) forget(a *answer) {
+// forget drops an answer. A command whose client does not want its answer any
+// more waits no longer.
+func (t *sessions) forget(s *session, a *answer) {
+	if a.waiter != nil {
+		t.waits.remove(a.waiter)
+		s.waiting--
+	}
 	if a.reply != nil {
 		t.answers--
 		t.bytes -= len(a.reply)
@@ -108,26 +120,92 @@ func (t *sessions) forget(a *answer) {
 // keep stores the answer of a command that lookup let pass, in place of the one
 // of a lower attempt if there is one, and returns the stored bytes.
 func (t *sessions) keep(c *Command, code Code, reply []byte) []byte {
+	a := t.place(c, c.Sequence)
+	s := t.byID[c.Session]
+	t.forget(s, a)
+	t.fill(a, reply)
+	a.deadline, a.attempt, a.aborted = c.Deadline, c.Attempt, code == CodeAborted
+	s.last = max(s.last, c.Deadline)
+	return a.reply
+}
+
+// place returns the place for the answer of a command of c's session, not later
+// than c itself, or nil if that command is settled.
+func (t *sessions) place(c *Command, sequence uint64) *answer {
 	s := t.byID[c.Session]
 	if s == nil {
 		s = &session{base: c.Acked}
 		t.byID[c.Session] = s
 	}
-	i := c.Sequence - s.base
-	if len(reply) == 0 {
-		panic("space: an answer without bytes would be taken for none")
+	if sequence < s.base {
+		return nil
 	}
+	i := sequence - s.base
 	for uint64(len(s.window)) <= i {
 		s.window = append(s.window, answer{})
 		t.places++
 	}
-	t.forget(&s.window[i])
-	kept := t.store(reply)
-	s.window[i] = answer{deadline: c.Deadline, reply: kept, attempt: c.Attempt, aborted: code == CodeAborted}
-	s.last = max(s.last, c.Deadline)
+	return &s.window[i]
+}
+
+// fill puts a reply into an empty place.
+func (t *sessions) fill(a *answer, reply []byte) {
+	if len(reply) == 0 {
+		panic("space: an answer without bytes would be taken for none")
+	}
+	a.reply = t.store(reply)
 	t.answers++
-	t.bytes += len(kept)
-	return kept
+	t.bytes += len(a.reply)
+}
+
+// waiting returns how many commands of a session wait.
+func (t *sessions) waiting(id SessionID) int {
+	if s := t.byID[id]; s != nil {
+		return s.waiting
+	}
+	return 0
+}
+
+// answerOf returns the place of a waiter's answer, or nil if there is none that
+// says that it waits.
+func (t *sessions) answerOf(x *waiter) (*session, *answer) {
+	s := t.byID[x.session]
+	if s == nil || x.sequence < s.base || x.sequence-s.base >= uint64(len(s.window)) {
+		return nil, nil
+	}
+	if a := &s.window[x.sequence-s.base]; Waits(a.reply) {
+		return s, a
+	}
+	return nil, nil
+}
+
+// attach ties a waiter to the answer that says that it waits; false if there is
+// no such answer.
+func (t *sessions) attach(x *waiter) bool {
+	s, a := t.answerOf(x)
+	if a == nil || a.waiter != nil || x.end > a.deadline {
+		return false
+	}
+	a.waiter = x
+	s.waiting++
+	return true
+}
+
+// replace puts the real answer in the place of the one that says that a command
+// waits, and returns the stored bytes. The table may grow over its bound by what
+// waiters get: that has left the entries.
+func (t *sessions) replace(x *waiter, reply []byte) []byte {
+	s, a := t.answerOf(x)
+	if a == nil || a.waiter != x {
+		panic("space: a waiter without an answer to replace")
+	}
+	a.waiter = nil
+	s.waiting--
+	old := *a
+	t.forget(s, a)
+	t.fill(a, reply)
+	a.deadline, a.attempt = old.deadline, old.attempt
+	return a.reply
 }
 
 // store copies b into a chunk shared by many answers.
@@ -150,7 +228,7 @@ func (t *sessions) expire(now Time) {
 	for id, s := range t.byID {
 		if s.last <= now {
 			for i := range s.window {
-				t.forget(&s.window[i])
+				t.forget(s, &s.window[i])
 			}
 			t.places -= len(s.window)
 			delete(t.byID, id)
@@ -162,7 +240,7 @@ func (t *sessions) expire(now Time) {
 			if s.window[0].reply == nil {
 				break
 			}
-			t.forget(&s.window[0])
+			t.forget(s, &s.window[0])
 			s.window = s.window[1:]
 			t.places--
 			s.base++
@@ -206,6 +284,13 @@ func (d *decoder) sessions() sessions {
 				a.reply = t.store(b)
 				t.answers++
 				t.bytes += len(b)
+				r, err := DecodeReply(a.reply)
+				if err != nil {
+					d.fail()
+				}
+				if r.Code == CodeWaiting {
+					t.unattached++
+				}
 			}
 			s.window = append(s.window, a)
 			if t.places++; t.places > maxAnswers {

@@ -14,6 +14,7 @@ func (p *Partition) applySystem(c *Command) Reply {
 			code = p.applyEpoch(o)
 		case OpTick:
 			p.sessions.expire(p.clock)
+			p.build(tickSteps * buildStep)
 			code = OK
 		case OpTrim:
 			code = p.applyTrim(o)
@@ -75,6 +76,7 @@ func (p *Partition) applyDefine(o *Op) Code {
 	}
 	spaces := *p.spaces.Load()
 	sp := spaces[def.ID]
+	regrouped := sp != nil && sp.def.Group != def.Group
 	switch {
 	case sp == nil && len(spaces) >= MaxSpaces:
 		return CodeTooLarge
@@ -86,9 +88,13 @@ func (p *Partition) applyDefine(o *Op) Code {
 		return OK
 	default:
 		p.setSpace(def.ID, sp.redefine(def))
+		p.build(buildStep) // a small space has its index at once
 	}
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Defined, Space: def.ID, Value: o.Value, At: p.clock})
+	if regrouped {
+		p.offerAll(p.space(def.ID))
+	}
 	return OK
 }
 
@@ -97,6 +103,8 @@ func (p *Partition) applyDrop(o *Op) Code {
 		return CodeNoSpace
 	}
 	p.setSpace(o.Space, nil)
+	p.claims.drop(o.Space)
+	p.endWaitsIn(o.Space)
 	p.dropLocks(o.Space)
 	p.seq++
 	p.log.append(&Change{Seq: p.seq, Op: Dropped, Space: o.Space, At: p.clock})

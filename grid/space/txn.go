@@ -108,11 +108,12 @@ type preparedKey struct {
 	value    []byte
 }
 
-// guard is a template that nothing may come to match before the outcome.
+// guard is a filter that nothing may come to match before the outcome.
 type guard struct {
 	space  ID
 	tmpl   []byte
-	parsed template
+	pred   []byte
+	parsed filter
 }
 
 type lockKey struct {
@@ -258,19 +259,21 @@ func (p *Partition) kept(c *Command) *preparedTxn {
 	}
 	for i := range c.Ops {
 		if o := &c.Ops[i]; o.Code == OpCheckMatch {
-			g := guard{space: o.Space, tmpl: append([]byte(nil), o.Template...)}
+			g := guard{space: o.Space, tmpl: append([]byte(nil), o.Template...), pred: append([]byte(nil), o.Predicate...)}
 			g.parse()
 			t.guards = append(t.guards, g)
-			t.bytes += len(g.tmpl)
+			t.bytes += g.bytes()
 		}
 	}
 	return t
 }
 
-// parse prepares the template for matching; it has been parsed before.
+func (g *guard) bytes() int { return len(g.tmpl) + len(g.pred) }
+
+// parse prepares the filter for matching; it has been parsed before.
 func (g *guard) parse() bool {
 	var code Code
-	g.parsed, code = parseTemplate(g.tmpl)
+	g.parsed, code = newFilter(g.tmpl, g.pred)
 	return code == OK
 }
 
@@ -323,7 +326,7 @@ func (p *Partition) finish(o *Op, r *Result) Code {
 		p.install()
 		r.Count = int(p.seq - before)
 	}
-	p.offer(t, commit)
+	p.offerUnlocked(t, commit)
 	return OK
 }
 
@@ -352,9 +355,9 @@ func (p *Partition) stage(t *preparedTxn) {
 	}
 }
 
-// offer hands the entries that a transaction leaves as they are, and that nobody
+// offerUnlocked hands the entries that a transaction leaves as they are, and that nobody
 // locks any more, to those who wait for some.
-func (p *Partition) offer(t *preparedTxn, commit bool) {
+func (p *Partition) offerUnlocked(t *preparedTxn, commit bool) {
 	for i := range t.keys {
 		k := &t.keys[i]
 		if k.write && commit || p.txns.holds(k.space, k.key) {
@@ -368,9 +371,9 @@ func (p *Partition) offer(t *preparedTxn, commit bool) {
 }
 
 // gone reports whether an entry's lease has ended: its removal may not have been
-// applied yet, but nobody sees it any more. The lease of a locked entry does not
-// end before the outcome.
+// applied yet, but nobody sees it any more. A lease does not end under a claim,
+// nor under the lock of a transaction before its outcome.
 func (p *Partition) gone(sp *entries, r arena.Record) bool {
 	d := Time(r.Deadline())
-	return d != Never && d <= p.clock && !p.txns.holds(sp.def.ID, r.Key())
+	return d != Never && d <= p.clock && !isHidden(r) && !p.txns.holds(sp.def.ID, r.Key())
 }

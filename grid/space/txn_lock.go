@@ -21,9 +21,6 @@ func (p *Partition) Locked(id ID, key []byte) bool { return p.txns.holds(id, key
 // locked returns CodeLocked for an operation on a key that has to leave it to a
 // prepared transaction.
 func (p *Partition) locked(o *Op) Code {
-	if p.prep.preparing && !o.preparable() {
-		return CodeInvalid
-	}
 	if len(p.txns.locks) == 0 || len(o.Key) == 0 {
 		return OK
 	}
@@ -63,25 +60,25 @@ func (p *Partition) guarded(sp *entries, kind Kind, value []byte) Code {
 // prepareCheckMatch fails if a change after the given one made an entry match, or
 // if a prepared transaction is about to.
 func (p *Partition) prepareCheckMatch(sp *entries, o *Op) Code {
-	t, code := parseTemplate(o.Template)
+	f, code := p.filter(o.Template, o.Predicate)
 	switch {
 	case code != OK:
 		return code
-	case o.Match > p.seq || o.Predicate != nil:
+	case o.Match > p.seq:
 		return CodeInvalid
 	case o.Match < p.floor || p.seq-o.Match > maxChangesChecked:
 		return CodeTrimmed
 	}
 	id := sp.def.ID
 	conflict := p.log.any(o.Match, func(c *Change) bool {
-		return c.Space == id && (c.Op == Written || c.Op == Updated || c.Op == Released) && t.matches(c.Kind, c.Value)
+		return c.Space == id && (c.Op == Written || c.Op == Updated || c.Op == Released) && f.matches(c.Kind, c.Value)
 	})
 	if conflict {
 		return CodeConflict
 	}
 	for _, x := range p.txns.prepared {
 		for i := range x.keys {
-			if k := &x.keys[i]; k.write && k.exists && k.space == id && t.matches(k.kind, k.value) {
+			if k := &x.keys[i]; k.write && k.exists && k.space == id && f.matches(k.kind, k.value) {
 				return CodeLocked
 			}
 		}
@@ -181,8 +178,8 @@ func (p *Partition) dropLocks(id ID) {
 			if g.space != id {
 				guards = append(guards, g)
 			} else {
-				t.bytes -= len(g.tmpl)
-				p.txns.bytes -= len(g.tmpl)
+				t.bytes -= g.bytes()
+				p.txns.bytes -= g.bytes()
 				p.txns.guards--
 			}
 		}

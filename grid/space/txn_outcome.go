@@ -208,13 +208,14 @@ func (t *preparedTxn) append(dst []byte) []byte {
 	for i := range t.guards {
 		dst = binary.AppendUvarint(dst, uint64(t.guards[i].space))
 		dst = appendBytes(dst, t.guards[i].tmpl)
+		dst = appendBytes(dst, t.guards[i].pred)
 	}
 	return dst
 }
 
 func (d *decoder) preparedTxn() *preparedTxn {
 	t := &preparedTxn{id: d.txnID(), home: PartitionID(min(d.uvarint(), MaxPartitions)), until: Time(d.uvarint()), asks: Time(d.uvarint())}
-	const keyMin, guardMin = 8, 2
+	const keyMin, guardMin = 8, 3
 	for range d.count(MaxLockedKeys, keyMin) {
 		flags := d.u8()
 		k := preparedKey{
@@ -230,12 +231,12 @@ func (d *decoder) preparedTxn() *preparedTxn {
 		t.bytes += len(k.key) + len(k.value)
 	}
 	for range d.count(MaxOps, guardMin) {
-		g := guard{space: ID(d.uvarint()), tmpl: d.bytes()}
+		g := guard{space: ID(d.uvarint()), tmpl: d.bytes(), pred: d.bytes()}
 		if !g.parse() {
 			d.fail()
 		}
 		t.guards = append(t.guards, g)
-		t.bytes += len(g.tmpl)
+		t.bytes += g.bytes()
 	}
 	return t
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -14,6 +15,9 @@ import (
 func (c *Command) Validate() error {
 	if len(c.Ops) == 0 || len(c.Ops) > MaxOps {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a command has 1 to %d operations, not %d", MaxOps, len(c.Ops))}
+	}
+	if err := c.validateWait(); err != nil {
+		return err
 	}
 	for i := range c.Ops {
 		if err := c.Ops[i].validate(); err != nil {
@@ -28,10 +32,13 @@ func (c *Command) Validate() error {
 }
 
 func (o *Op) validate() *Error {
-	if (o.Code < OpWrite || o.Code > OpRespond) && o.Code != OpCheckMatch && !o.isStep() {
+	if o.Code == OpCancel {
+		return nil // see validateWait
+	}
+	if o.Code < OpWrite || o.Code > OpFinish {
 		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown operation %d", o.Code)}
 	}
-	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch
+	unkeyed := o.Code == OpTakeMatch || o.Code >= OpReadMatch && o.Code != OpClaim
 	switch {
 	case !unkeyed && len(o.Key) == 0:
 		return &Error{Code: CodeInvalid, Detail: "the key is empty"}
@@ -41,6 +48,10 @@ func (o *Op) validate() *Error {
 		return &Error{Code: CodeTooLarge, Detail: fmt.Sprintf("the value has %d bytes", len(o.Value)), Hint: fmt.Sprintf("at most %d: split it over several entries", MaxValueBytes)}
 	case o.Lease < Forever:
 		return &Error{Code: CodeInvalid, Detail: "the lease is negative"}
+	case o.Code == OpClaim || o.Code == OpClaimMatch || o.Code == OpNack || o.Code == OpExtend:
+		if o.Lease < 0 || o.Lease > MaxClaimLease {
+			return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a claim or delay of %v", o.Lease), Hint: fmt.Sprintf("at most %v: extend a claim that takes longer", MaxClaimLease)}
+		}
 	case o.Code == OpWrite && o.Kind == KindFields:
 		if err := checkFields(o.Value); err != nil {
 			return &Error{Code: CodeInvalid, Detail: "value: " + err.Error(), Hint: "write a canonical msgpack map with string keys"}
@@ -54,24 +65,30 @@ func (o *Op) validate() *Error {
 			return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("a template has at most %d fields", maxTemplateFields)}
 		}
 	}
+	if err := o.validateCondition(); err != nil {
+		return err
+	}
 	for j := range o.Mutations {
 		if err := o.Mutations[j].validate(); err != nil {
 			return err
 		}
 	}
-	if o.Code == OpChange && len(o.Mutations) == 0 {
+	if (o.Code == OpChange || o.Code == OpChangeMatch) && len(o.Mutations) == 0 {
 		return &Error{Code: CodeInvalid, Detail: "a change without mutations"}
 	}
 	return nil
 }
 
-func (m *Mutation) validate() *Error {
-	if m.Code < MutSet || m.Code > MutSetRange || len(m.Field) > MaxKeyBytes {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("unknown mutation %d, or a field name over %d bytes", m.Code, MaxKeyBytes)}
+// validateCondition checks the predicate, and that the operation has an entry
+// for its filter to hold of.
+func (o *Op) validateCondition() *Error {
+	if len(o.Predicate) > 0 {
+		if _, err := predicate.Decode(o.Predicate); err != nil {
+			return &Error{Code: CodeInvalid, Detail: err.Error(), Hint: "send what predicate.Predicate.Append returns"}
+		}
 	}
-	value := m.Code == MutAdd || m.Code == MutAddFloat || m.Field != "" && (m.Code == MutSet || m.Code == MutDefault)
-	if value && !msgp.IsCanonical(m.Arg) {
-		return &Error{Code: CodeInvalid, Detail: fmt.Sprintf("mutation of %q: the argument is not canonical msgpack", m.Field)}
+	if o.Code == OpWrite && o.Mode == ModeInsert && o.conditional() {
+		return &Error{Code: CodeInvalid, Detail: "an insert with a condition", Hint: "it finds no entry to hold it of: drop the condition, or write in another mode"}
 	}
 	return nil
 }

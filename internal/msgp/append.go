@@ -86,15 +86,17 @@ func AppendStringHeader(dst []byte, n int) []byte {
 
 // AppendBytes appends binary; a nil p is binary of length 0.
 func AppendBytes(dst, p []byte) []byte {
-	switch n := len(p); {
+	return append(appendBytesHeader(dst, len(p)), p...)
+}
+
+func appendBytesHeader(dst []byte, n int) []byte {
+	switch {
 	case n <= math.MaxUint8:
-		dst = append(dst, codeBin8, byte(n))
+		return append(dst, codeBin8, byte(n))
 	case n <= math.MaxUint16:
-		dst = binary.BigEndian.AppendUint16(append(dst, codeBin16), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint32(append(dst, codeBin32), uint32(n))
+		return binary.BigEndian.AppendUint16(append(dst, codeBin16), uint16(n))
 	}
-	return append(dst, p...)
+	return binary.BigEndian.AppendUint32(append(dst, codeBin32), uint32(n))
 }
 
 // AppendArrayHeader appends the header of an array whose n elements the

@@ -44,8 +44,10 @@
 // [Check] and [Skip] validate. [KindOf] and the Read functions take a value
 // apart, the Append functions put one together. [Canonical] normalises.
 // [Field], [EachField], [SetField] and their kin work on canonical maps
-// without decoding them. [AppendJSON] and [FromJSON] lead to JSON and back
-// without loss, [AppendValue] and [Decode] to Go values.
+// without decoding them, and [Locate] leads to a [Place] deep inside of one,
+// to be changed there; [EditFields] changes many fields in one pass.
+// [AppendJSON] and [FromJSON] lead to JSON and back without loss,
+// [AppendValue] and [Decode] to Go values.
 //
 // # Promises
 //

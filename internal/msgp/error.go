@@ -23,8 +23,9 @@ var (
 	// ErrType is returned when a value is of another kind than was asked for,
 	// or of a type that has no place here, such as a foreign extension.
 	ErrType = errors.New("msgp: value of another type")
-	// ErrRange is returned when a number or a time does not fit its type.
-	ErrRange = errors.New("msgp: number or time out of range")
+	// ErrRange is returned when a number or a time does not fit its type, or an
+	// array has no such position.
+	ErrRange = errors.New("msgp: number, time or position out of range")
 	// ErrNaN is returned for a float that is not a number: it is not equal to
 	// itself, so it can neither be matched nor ordered.
 	ErrNaN = errors.New("msgp: NaN cannot be stored")

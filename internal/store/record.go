@@ -31,7 +31,7 @@ type Row struct {
 	Version  space.Seq
 	Order    uint64
 	Deadline space.Time
-	Attempts uint64 // deliveries of a claimed entry so far
+	Attempts uint64 // claims of the entry that ended without an ack
 	Value    []byte
 }
 
@@ -69,12 +69,17 @@ func decodeRow(b []byte) (r Row, ok bool) {
 func (r *Row) Entry(key []byte) space.Entry {
 	return space.Entry{
 		Key: key, Value: r.Value, Kind: r.Kind, Version: r.Version, Order: r.Order, Deadline: r.Deadline,
+		Attempts: int(min(r.Attempts, space.MaxAttempts)),
 	}
 }
 
-// RowOf returns the row of an entry; the value is shared.
+// RowOf returns the row of an entry; the value is shared. That a claim hides the
+// entry is not kept: a claim does not outlive the grid.
 func RowOf(e *space.Entry) Row {
-	return Row{Kind: e.Kind, Version: e.Version, Order: e.Order, Deadline: e.Deadline, Value: e.Value}
+	return Row{
+		Kind: e.Kind, Version: e.Version, Order: e.Order, Deadline: e.Deadline,
+		Attempts: uint64(e.Attempts), Value: e.Value,
+	}
 }
 
 // Space is what the store knows of one space of one partition.

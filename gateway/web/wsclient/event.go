@@ -11,12 +11,17 @@ const (
 	Snapshot Op = "snapshot"
 	// SnapshotEnd: the snapshot is complete.
 	SnapshotEnd Op = "snapshot_end"
-	// Written, Updated, Removed: a change. Unmatched: the entry has changed and
-	// does not match the template, whether it did before or not.
+	// Written, Updated, Removed: a change. Matched, Unmatched: an update by which
+	// the entry came to match the template, or ceased to.
 	Written   Op = "written"
 	Updated   Op = "updated"
 	Removed   Op = "removed"
+	Matched   Op = "matched"
 	Unmatched Op = "unmatched"
+	// Claimed, Released: a claim hides the entry; it is there again. They come
+	// only if asked for.
+	Claimed  Op = "claimed"
+	Released Op = "released"
 	// Reset: what was yielded of Partition, or of all partitions if it is
 	// negative, is void; Cause says why. A snapshot follows.
 	Reset Op = "reset"
@@ -31,6 +36,7 @@ type Event struct {
 	Seq       uint64          `json:"seq"` // the change's number in its partition; of a Snapshot the entry's version
 	Key       json.RawMessage `json:"key"` // a JSON string, or {"$string"} if it is not UTF-8
 	Value     json.RawMessage `json:"value"`
+	Before    json.RawMessage `json:"before"`   // the value before a change, if asked for and known
 	Previous  uint64          `json:"previous"` // version of the entry before
 	Cause     string          `json:"cause"`
 	More      bool            `json:"more"` // further events of the same command follow

@@ -3,8 +3,8 @@ package pairtree
 import "unsafe"
 
 const (
-	// fanout is the most pairs of a leaf and children of a branch. At 32 a leaf is
-	// half a kilobyte: moving half of it costs less than the cache miss that
+	// fanout is the most keys of a leaf and children of a branch. At 32 a leaf of
+	// pairs is half a kilobyte: moving half of it costs less than the cache miss that
 	// reaching it did.
 	fanout = 32
 
@@ -17,33 +17,49 @@ const (
 	chunkNodes = 64
 )
 
-// Pair is a member of a Tree. Pairs are ordered by Hi, then by Lo.
-type Pair struct{ Hi, Lo uint64 }
+// Key is a member of a Set: two numbers or three, the first weighing most.
+type Key interface{ ~[2]uint64 | ~[3]uint64 }
 
-func (p Pair) less(q Pair) bool { return p.Hi < q.Hi || p.Hi == q.Hi && p.Lo < q.Lo }
+// Pair is a member of a Tree.
+type Pair [2]uint64
 
-// leaf holds pairs in order.
-type leaf struct {
-	n     uint32
-	next  uint32 // the leaf behind it, none for the last
-	pairs [fanout]Pair
+// Triple is a key of three numbers.
+type Triple [3]uint64
+
+// less takes pointers because the compiler keeps arrays in memory: a copy of
+// both for each comparison would cost more than comparing them.
+func less[K Key](p, q *K) bool {
+	if (*p)[0] != (*q)[0] {
+		return (*p)[0] < (*q)[0]
+	}
+	if len(*p) == 3 && (*p)[1] != (*q)[1] {
+		return (*p)[1] < (*q)[1]
+	}
+	return (*p)[len(*p)-1] < (*q)[len(*q)-1]
+}
+
+// leaf holds keys in order.
+type leaf[K Key] struct {
+	n    uint32
+	next uint32 // the leaf behind it, none for the last
+	keys [fanout]K
 }
 
 // branch holds children in order: leaves in the lowest level, branches above.
-// All pairs below kids[i] are at or above keys[i], and below keys[i+1]. keys[0] is
+// All keys below kids[i] are at or above keys[i], and below keys[i+1]. keys[0] is
 // the key by which the branch above knows this one; along the left edge of the
 // tree, where there is none, it means nothing.
-type branch struct {
+type branch[K Key] struct {
 	n    uint32
 	kids [fanout]uint32
-	keys [fanout]Pair
+	keys [fanout]K
 }
 
 // none is no node.
 const none = ^uint32(0)
 
 // pool holds nodes of one kind by number. Freed nodes are used again.
-type pool[N leaf | branch] struct {
+type pool[N any] struct {
 	chunks [][]N
 	made   uint32
 	free   []uint32

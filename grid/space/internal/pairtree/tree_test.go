@@ -11,13 +11,7 @@ import (
 )
 
 func compare(a, b Pair) int {
-	switch {
-	case a.less(b):
-		return -1
-	case b.less(a):
-		return 1
-	}
-	return 0
+	return slices.Compare(a[:], b[:])
 }
 
 // model is a tree beside a sorted slice.
@@ -31,7 +25,7 @@ func (m *model) insert(p Pair) error {
 	if !there {
 		m.pairs = slices.Insert(m.pairs, i, p)
 	}
-	if got := m.tree.Insert(p.Hi, p.Lo); got == there {
+	if got := m.tree.Insert(p[0], p[1]); got == there {
 		return fmt.Errorf("insert %v: %v, want %v", p, got, !there)
 	}
 	return nil
@@ -42,7 +36,7 @@ func (m *model) delete(p Pair) error {
 	if there {
 		m.pairs = slices.Delete(m.pairs, i, i+1)
 	}
-	if got := m.tree.Delete(p.Hi, p.Lo); got != there {
+	if got := m.tree.Delete(p[0], p[1]); got != there {
 		return fmt.Errorf("delete %v: %v, want %v", p, got, there)
 	}
 	return nil
@@ -57,7 +51,7 @@ func (m *model) check(from Pair) error {
 		return fmt.Errorf("walk gives %v, want %v", all, m.pairs)
 	}
 	i, there := slices.BinarySearchFunc(m.pairs, from, compare)
-	if got := m.tree.Has(from.Hi, from.Lo); got != there {
+	if got := m.tree.Has(from[0], from[1]); got != there {
 		return fmt.Errorf("has %v: %v, want %v", from, got, there)
 	}
 	if all = pairsFrom(&m.tree, from); !slices.Equal(all, m.pairs[i:]) {
@@ -71,7 +65,7 @@ func (m *model) check(from Pair) error {
 }
 
 func pairsFrom(tree *Tree, from Pair) (all []Pair) {
-	tree.AscendFrom(from.Hi, from.Lo, func(hi, lo uint64) bool {
+	tree.AscendFrom(from[0], from[1], func(hi, lo uint64) bool {
 		all = append(all, Pair{hi, lo})
 		return true
 	})
@@ -96,8 +90,8 @@ func audit(t *Tree) error {
 			if l.n == 0 && t.height > 0 {
 				return fmt.Errorf("leaf %d is empty", id)
 			}
-			for i, p := range l.pairs[:l.n] {
-				if low != nil && p.less(*low) || high != nil && !p.less(*high) || i > 0 && !l.pairs[i-1].less(p) {
+			for i, p := range l.keys[:l.n] {
+				if low != nil && less(&p, low) || high != nil && !less(&p, high) || i > 0 && !less(&l.keys[i-1], &p) {
 					return fmt.Errorf("pair %v is out of place", p)
 				}
 			}
@@ -323,12 +317,12 @@ func BenchmarkReplace(b *testing.B) {
 	pairs := make([]Pair, n)
 	for i := range pairs {
 		pairs[i] = Pair{rand.Uint64(), uint64(i)}
-		tree.Insert(pairs[i].Hi, pairs[i].Lo)
+		tree.Insert(pairs[i][0], pairs[i][1])
 	}
 	for b.Loop() {
 		p := &pairs[rand.IntN(n)]
-		tree.Delete(p.Hi, p.Lo)
-		p.Hi = rand.Uint64()
-		tree.Insert(p.Hi, p.Lo)
+		tree.Delete(p[0], p[1])
+		p[0] = rand.Uint64()
+		tree.Insert(p[0], p[1])
 	}
 }
