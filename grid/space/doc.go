@@ -30,6 +30,9 @@
 // Together: the operations of a command are validated first and installed
 // afterwards; nobody who reads under [Partition.View] sees half of them.
 //
+// In line: a take or claim that finds nothing may wait. Whatever becomes available
+// goes to the oldest waiter that it fits, before any other command can have it.
+//
 // Leases end by being applied: an entry is gone once a command stamped at or
 // past its deadline has been applied, and not before.
 //

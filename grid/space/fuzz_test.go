@@ -15,6 +15,14 @@ func FuzzCommand(f *testing.F) {
 		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}},
 	}, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3})
 	f.Add(full.Append(nil))
+	for _, o := range []space.Op{
+		{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3, Wait: 9},
+		{Code: space.OpClaim, Space: 1, Key: []byte("k"), Wait: 9, Lease: 3},
+		{Code: space.OpCancel, Target: 2},
+	} {
+		c := session(3, 1, 99, o)
+		f.Add(c.Append(nil))
+	}
 	for _, c := range []space.Command{
 		space.TickCommand(), space.EpochCommand(5), space.TrimCommand(space.Trim{Floor: 3}), space.DropCommand(1),
 		space.DefineCommand(&space.Definition{ID: 5, Name: "x"}), space.SinkCommand(space.Sink{ID: 2, Name: "s"}),
@@ -31,6 +39,8 @@ func FuzzCommand(f *testing.F) {
 		}
 		p := newPartition(t)
 		apply(t, p, 0, command(put("a", "1")))
+		waits := session(2, 1, 99, space.Op{Code: space.OpTakeMatch, Space: 2, Wait: 9})
+		apply(t, p, 0, waits)
 		if _, err := space.DecodeReply(p.ApplyBytes(1, b)); err != nil {
 			t.Fatal(err)
 		}
@@ -50,6 +60,7 @@ func FuzzRestore(f *testing.F) {
 	p := newPartition(f)
 	apply(f, p, 1, session(1, 1, 99, put("a", "1")))
 	apply(f, p, 1, command(put("b", "2")))
+	apply(f, p, 1, session(2, 1, 99, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Wait: 9}))
 	var out bytes.Buffer
 	if err := p.Image().Export(&out); err != nil {
 		f.Fatal(err)
