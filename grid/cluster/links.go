@@ -30,10 +30,10 @@ type linksState struct {
 }
 
 type memberLink struct {
-	// dialling has one slot, taken by whoever looks at conn: one caller dials, and
-	// the others wait no longer than they want to.
-	dialling chan struct{}
-	conn     *wire.Conn
+	// turn has one place, taken while dialling, so that one caller dials and the
+	// others wait no longer than they want to.
+	turn chan struct{}
+	conn *wire.Conn
 }
 
 func newLinks(dial wire.Dialer) links {
@@ -60,16 +60,16 @@ func (l *links) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	}
 	k := l.mu.byAddr[addr]
 	if k == nil {
-		k = &memberLink{dialling: make(chan struct{}, 1)}
+		k = &memberLink{turn: make(chan struct{}, 1)}
 		l.mu.byAddr[addr] = k
 	}
 	l.mu.Unlock()
 
 	select {
-	case k.dialling <- struct{}{}:
-		defer func() { <-k.dialling }()
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: no connection to %s yet: %w", ErrUnavailable, addr, ctx.Err())
 	}
 	if k.conn != nil && k.conn.Err() == nil {
 		return k.conn, nil
@@ -101,12 +101,12 @@ func (l *links) close() error {
 	l.mu.byAddr = map[string]*memberLink{}
 	l.mu.Unlock()
 	for _, k := range all {
-		k.dialling <- struct{}{}
+		k.turn <- struct{}{}
 		if k.conn != nil {
 			// The other end sees the end of the stream whatever Close returns.
 			_ = k.conn.Close()
 		}
-		<-k.dialling
+		<-k.turn
 	}
 	l.mu.watchers.Wait()
 	return nil
