@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(*testing.T) Opened) {
 		{"a resync replaces everything, and only at its end", (*suite).resync},
 		{"a resync that was given up leaves no trace", (*suite).abort},
 		{"of two resyncs the later one counts", (*suite).twoResyncs},
+		{"a claim leaves an entry as it is, its end writes attempts or a dead letter", (*suite).claims},
 		{"a resync is refused once a newer leader has fenced", (*suite).fencedResync},
 	} {
 		t.Run(x.promise, func(t *testing.T) {
@@ -289,4 +290,45 @@ func (s *suite) fencedResync() {
 		s.Fatalf("the old leader's resync is answered with %v", err)
 	}
 	s.holds(s.src, 10)
+}
+
+// claims follows one job from its writing to the dead-letter space. What the sink
+// must hold is spelled out: it depends on nothing that the sink has in common with
+// this package.
+func (s *suite) claims() {
+	src := NewSource(4, space.History{4})
+	src.Define(2)
+	src.Apply(space.DefineCommand(&space.Definition{ID: 1, Name: "jobs", MaxAttempts: 2, DeadLetter: 2}))
+	written := src.Put(1, "job", "work").Results[0].Version
+	s.fence(src.Fence())
+	row := space.Entry{Key: []byte("job"), Value: []byte("work"), Version: written, Order: 1}
+	step := func(want string, in space.ID) {
+		s.Helper()
+		has := s.fence(src.Fence())
+		s.must(s.apply(src.Section(has, src.Last())))
+		got, _ := s.Read(4)
+		if e := got[in].ByKey["job"]; got.Len() != 1 || e != string(space.AppendEntry(nil, &row)) {
+			s.Fatalf("%s: the sink holds\n%s\nwant %+v in space %d", want, got, row, in)
+		}
+	}
+	claim := func() space.Token {
+		r := src.Apply(space.Command{Ops: []space.Op{{Code: space.OpClaim, Space: 1, Key: []byte("job")}}})
+		return r.Results[0].Entries[0].Token
+	}
+	step("written", 1)
+	token := claim()
+	step("claimed", 1)
+	r, more, seq := s.begin(src)
+	for more() {
+	}
+	s.must(r.Finish(s.Context()))
+	if step("claimed, after a resync", 1); seq != src.Last() {
+		s.Fatalf("the resync is of %d, not %d", seq, src.Last())
+	}
+	src.Apply(space.Command{Ops: []space.Op{{Code: space.OpNack, Token: token}}})
+	row.Version, row.Attempts = src.Last(), 1
+	step("given back", 1)
+	src.Apply(space.Command{Ops: []space.Op{{Code: space.OpNack, Token: claim()}}})
+	row.Version, row.Attempts = src.Last(), 0
+	step("exhausted", 2)
 }

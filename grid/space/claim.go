@@ -126,7 +126,7 @@ func (d *decoder) claim() (number Seq, c claim, value []byte) {
 			value = []byte{}
 		}
 	}
-	if flags >= claimFlags || number == 0 || c.until < 0 || c.delayed == false && flags != 0 {
+	if flags >= claimFlags || number == 0 || c.until < 0 || !c.delayed && flags != 0 {
 		d.fail()
 	}
 	return number, c, value

@@ -128,8 +128,8 @@ func TestClaimsAreBounded(t *testing.T) {
 }
 
 // TestClaimsEndInSteps: one command ends a bounded number of claims, those that
-// were to end first; the others go with the next ones and are as good as ended to
-// nobody meanwhile: the entry stays hidden and its token good.
+// were to end first. The others go with the next commands; until then their entries
+// stay hidden.
 func TestClaimsEndInSteps(t *testing.T) {
 	p := New(1, History{1})
 	define := DefineCommand(&Definition{ID: 1, Name: "s"})

@@ -47,12 +47,17 @@ type workers struct {
 	jobs     []*job
 	last     space.Token
 	sequence uint64
+	grouped  bool
 }
 
 func newWorkers(t *rapid.T) *workers {
-	w := &workers{t: t, p: space.New(1, testHistory), limit: rapid.IntRange(0, 3).Draw(t, "limit")}
+	w := &workers{t: t, p: space.New(1, testHistory), limit: rapid.IntRange(0, 3).Draw(t, "limit"), grouped: rapid.Bool().Draw(t, "grouped")}
+	group := ""
+	if w.grouped {
+		group = "g"
+	}
 	for _, d := range []space.Definition{
-		{ID: 1, Name: "jobs", Group: "g", MaxAttempts: w.limit, DeadLetter: 2, ClaimLease: 9, ScanLimit: -1},
+		{ID: 1, Name: "jobs", Group: group, MaxAttempts: w.limit, DeadLetter: 2, ClaimLease: 9, ScanLimit: -1},
 		{ID: 2, Name: "dead"},
 	} {
 		w.apply(space.DefineCommand(&d))
@@ -121,6 +126,9 @@ func (w *workers) write() {
 	fields := map[string]any{"n": len(w.jobs)}
 	if j.group != "" {
 		fields["g"] = j.group
+	}
+	if !w.grouped {
+		j.group = ""
 	}
 	w.one(space.Op{Code: space.OpWrite, Space: 1, Key: fmt.Append(nil, len(w.jobs)), Kind: space.KindFields, Value: encode(fields)})
 	w.jobs = append(w.jobs, j)

@@ -30,6 +30,18 @@
 // Together: the operations of a command are validated first and installed
 // afterwards; nobody who reads under [Partition.View] sees half of them.
 //
+// Claimed by one: a claim hides an entry until its holder acknowledges it, gives
+// it back, or lets the claim end; it belongs to nobody's connection and is part of
+// the state. Tokens of claims only grow. An entry keeps its place, and its
+// attempts are counted; the last one moves it to the dead-letter space in the same
+// command. Where that space cannot take it, for it is missing, has another shape or
+// has an entry under that key, the entry stays where it is and is handed out
+// again: nothing is lost. Reads, and checks of what was read, take a claimed entry
+// for absent; whatever would change it by key is refused with [CodeClaimed].
+//
+// In order, in a space with groups: takes and claims by template get only the
+// oldest entry of a group, and nothing while a claim on one of the group lasts.
+//
 // In line: a take or claim that finds nothing may wait. Whatever becomes available
 // goes to the oldest waiter that it fits, before any other command can have it.
 //

@@ -23,6 +23,13 @@ func FuzzCommand(f *testing.F) {
 		c := session(3, 1, 99, o)
 		f.Add(c.Append(nil))
 	}
+	token := space.Token{Number: 4}
+	claims := command(put("c", "1"), space.Op{Code: space.OpClaim, Space: 1, Key: []byte("c"), Lease: 7},
+		space.Op{Code: space.OpClaimMatch, Space: 1, Limit: 2, Flags: space.FlagAllowScan},
+		space.Op{Code: space.OpExtend, Token: token, Lease: 9},
+		space.Op{Code: space.OpNack, Token: token, Lease: 3, Flags: space.FlagUncounted, Mutations: []space.Mutation{{Code: space.MutAppend, Arg: []byte("x")}}},
+		space.Op{Code: space.OpAck, Token: token})
+	f.Add(claims.Append(nil))
 	for _, c := range []space.Command{
 		space.TickCommand(), space.EpochCommand(5), space.TrimCommand(space.Trim{Floor: 3}), space.DropCommand(1),
 		space.DefineCommand(&space.Definition{ID: 5, Name: "x"}), space.SinkCommand(space.Sink{ID: 2, Name: "s"}),
@@ -39,6 +46,8 @@ func FuzzCommand(f *testing.F) {
 		}
 		p := newPartition(t)
 		apply(t, p, 0, command(put("a", "1")))
+		// Seq 4 claims an entry, for commands that name the token.
+		apply(t, p, 0, command(space.Op{Code: space.OpClaim, Space: 1, Key: []byte("a"), Lease: 50}))
 		waits := session(2, 1, 99, space.Op{Code: space.OpTakeMatch, Space: 2, Wait: 9})
 		apply(t, p, 0, waits)
 		if _, err := space.DecodeReply(p.ApplyBytes(1, b)); err != nil {
@@ -59,7 +68,9 @@ func FuzzCommand(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	p := newPartition(f)
 	apply(f, p, 1, session(1, 1, 99, put("a", "1")))
-	apply(f, p, 1, command(put("b", "2")))
+	apply(f, p, 1, command(put("b", "2"), put("c", "3")))
+	apply(f, p, 1, command(space.Op{Code: space.OpClaimMatch, Space: 1, Limit: 2}))
+	apply(f, p, 1, command(space.Op{Code: space.OpNack, Token: space.Token{Number: p.Status().Seq}, Lease: 50, Mutations: []space.Mutation{{Code: space.MutSet, Arg: []byte("later")}}}))
 	apply(f, p, 1, session(2, 1, 99, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Wait: 9}))
 	var out bytes.Buffer
 	if err := p.Image().Export(&out); err != nil {

@@ -152,12 +152,16 @@ func TestGroupInOneCommand(t *testing.T) {
 func TestSearchForHeads(t *testing.T) {
 	const n = 3 * leap
 	g := newGrouped(t, n/2)
+	wide := func(from, to int) { // heads that do not match
+		for i := from; i < to; i++ {
+			g.run(writeTo(fmt.Sprint("wide", i), map[string]any{"g": i, "t": 2, "u": 2}))
+		}
+	}
+	wide(0, n/2)
 	for i := range n { // all match, all but the first behind its head
 		g.run(writeTo(fmt.Sprint("deep", i), map[string]any{"g": "deep", "t": 1, "u": 1}))
 	}
-	for i := range n { // heads that do not match
-		g.run(writeTo(fmt.Sprint("wide", i), map[string]any{"g": i, "t": 2, "u": 2}))
-	}
+	wide(n/2, n)
 	g.run(writeTo("last", map[string]any{"g": "last", "t": 1, "u": 1}))
 	if r := g.run(claimMatch(9, map[string]any{"t": 1})); keys(r.Results[0]) != "deep0 last" {
 		t.Fatalf("by index %q, %v", keys(r.Results[0]), r.Results[0].Code)

@@ -77,18 +77,18 @@ func (m *model) claimUntil(s *modelSpace, o *space.Op) (space.Time, bool) {
 
 // numberClaim gives the claim that the running command has made on an entry its
 // number.
-func (m *model) numberClaim(k modelKey, results []space.Result) {
+func (m *model) numberClaim(k modelKey, c *space.Command, results []space.Result) {
 	s := m.spaces[k.space]
-	for number, c := range s.claims {
-		if number < unnumbered || c.key != k.key {
+	for number, x := range s.claims {
+		if number < unnumbered || x.key != k.key {
 			continue
 		}
 		m.seq++
 		delete(s.claims, number)
-		s.claims[m.seq] = c
+		s.claims[m.seq] = x
 		for i := range results {
 			for j := range results[i].Entries {
-				if e := &results[i].Entries[j]; e.Token.Number == unnumbered && string(e.Key) == k.key {
+				if e := &results[i].Entries[j]; e.Token.Number == unnumbered && c.Ops[i].Space == k.space && string(e.Key) == k.key {
 					e.Token = space.Token{Epoch: m.epoch, Number: m.seq}
 					e.Version, e.Order = s.entries[k.key].Version, s.entries[k.key].Order
 				}
@@ -168,7 +168,7 @@ func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]
 		e.Value = c.value
 	}
 	e.Claimed = false
-	if e.Deadline != space.Never && e.Deadline <= m.clock {
+	if m.past(e) {
 		delete(s.entries, c.key)
 		return
 	}
@@ -185,6 +185,23 @@ func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]
 		}
 	}
 	s.entries[c.key] = e
+}
+
+// past reports whether the lease of an entry has ended.
+func (m *model) past(e space.Entry) bool { return e.Deadline != space.Never && e.Deadline <= m.clock }
+
+// expireDeadLetter ends the lease of the entry whose place the end of a claim asks
+// for, if it is due: claims end before leases do.
+func (m *model) expireDeadLetter(s *modelSpace, c *modelClaim) {
+	e, d := s.entries[c.key], m.spaces[s.def.DeadLetter]
+	exhausted := c.counted && s.def.MaxAttempts > 0 && e.Attempts+1 >= s.def.MaxAttempts
+	if !exhausted || m.past(e) || d == nil || d.def.Shape != s.def.Shape {
+		return
+	}
+	if x, ok := d.entries[c.key]; ok && !x.Claimed && m.past(x) {
+		delete(d.entries, c.key)
+		m.seq++
+	}
 }
 
 // endClaims ends what is due, each claim like a command of its own.
@@ -204,6 +221,7 @@ func (m *model) endClaims() {
 			return
 		}
 		due.counted = due.counted || !due.delayed
+		m.expireDeadLetter(m.spaces[id], &due)
 		before := m.spaces
 		m.spaces = m.copySpaces()
 		touched := []modelKey{{id, due.key}}

@@ -60,7 +60,7 @@ func (m *model) expire() {
 	m.endClaims()
 	for _, s := range m.spaces {
 		for k, e := range s.entries {
-			if e.Deadline != space.Never && e.Deadline <= m.clock && !e.Claimed {
+			if m.past(e) && !e.Claimed {
 				delete(s.entries, k)
 				m.seq++
 			}
@@ -178,7 +178,7 @@ func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touche
 		case existed && !exists:
 			m.seq++
 		}
-		m.numberClaim(k, results)
+		m.numberClaim(k, c, results)
 	}
 	for i := range results {
 		m.settle(&c.Ops[i], &results[i])
