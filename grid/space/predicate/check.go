@@ -9,15 +9,15 @@ type Type uint8
 // The types.
 const (
 	Any    Type = iota // nothing is declared
-	Bool               //
+	Bool               // true or false
 	Int                // an integer
 	Float              // a float, or an integer in its place
 	Number             // an integer or a float
-	String             //
-	Bytes              //
-	Time               //
-	List               //
-	Map                //
+	String             // text
+	Bytes              // binary
+	Time               // a timestamp
+	List               // an array
+	Map                // fields of its own, each a path
 )
 
 var typeNames = [...]string{"any", "bool", "int", "float", "number", "string", "bytes", "time", "list", "map"}

@@ -45,14 +45,14 @@
 //     rounded. Strings and bytes compare bytewise, timestamps by time, false is
 //     below true. Lists and maps are equal or not and have no order; numbers
 //     inside them compare by value, and null inside them is equal to null.
-//   - Values of different classes are not equal: '1' = 1 is false, '1' <> 1 is
-//     true. They have no order: '1' < 2 is unknown.
+//   - Values of different classes are not equal: where a is '1', a = 1 is false
+//     and a <> 1 is true. They have no order: a < 2 is unknown.
 //   - Null, which is an absent field or nil, compares as unknown with
-//     everything. Only `is null` finds it. Unknown is also a prefix of or in
-//     what is neither string nor bytes, a search in what is no list, and a
-//     computation with anything but numbers, with an integer above
-//     9223372036854775807, beyond the range of an int64, by a divisor of
-//     zero, or without a result (infinity minus infinity).
+//     everything. Only `is null` finds it. A prefix is unknown unless both are
+//     strings or both bytes, `contains` unless the field is a list. A
+//     computation is null if it has anything but numbers in it, an integer
+//     above 9223372036854775807, a result that does not fit an int64, a divisor
+//     of zero, or no result (infinity minus infinity).
 //   - Integers compute as int64, division cuts towards zero and the remainder
 //     has the sign of the dividend. With a float on either side both are
 //     floats. NaN is refused as a constant and is never a result.

@@ -10,7 +10,7 @@ import (
 
 // entriesEach is how many entries each predicate is asked of: most entries say
 // nothing new about it.
-const entriesEach = 50
+const entriesEach = 25
 
 // A predicate matches exactly the entries of which the oracle says true, and
 // its negation exactly those of which it says false.
