@@ -59,22 +59,22 @@ func TestTransactSeesItsOwnWrites(t *testing.T) {
 			return err
 		}
 		if again, err := p.Read("ann"); err != nil || again.Coins != 7 {
-			return fmt.Errorf("own write: %v, %v", again, err)
+			return fmt.Errorf("own write: %v, %w", again, err)
 		}
 		if bob, err := p.Read("bob"); err != nil || bob.Coins != 3 {
-			return fmt.Errorf("own blind write: %v, %v", bob, err)
+			return fmt.Errorf("own blind write: %v, %w", bob, err)
 		}
 		if both, err := b.Query(grid.Template{"from": "ann"}); err != nil || len(both) != 2 {
-			return fmt.Errorf("own write among matches: %v, %v", both, err)
+			return fmt.Errorf("own write among matches: %v, %w", both, err)
 		}
 		if old, err := b.Take("old"); err != nil || old.From != "ann" {
-			return fmt.Errorf("take: %v, %v", old, err)
+			return fmt.Errorf("take: %v, %w", old, err)
 		}
 		if _, err := b.Read("old"); !errors.Is(err, grid.ErrNotFound) {
-			return fmt.Errorf("own take: %v", err)
+			return fmt.Errorf("own take: %w", err)
 		}
 		if one, err := b.Query(grid.Template{"from": "ann"}); err != nil || len(one) != 1 || one[0].ID != "new" {
-			return fmt.Errorf("own take among matches: %v, %v", one, err)
+			return fmt.Errorf("own take among matches: %v, %w", one, err)
 		}
 		// Written and taken: nothing of it is left, whether or not it was there.
 		if err := b.Write(bill{"short", "ann"}); err != nil {

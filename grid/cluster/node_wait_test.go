@@ -64,7 +64,7 @@ func (q *queue) put(ctx context.Context, r *Router, key string) {
 }
 
 // take waits for an entry, and reports whether it got one.
-func (q *queue) take(ctx context.Context, r *Router, taker int, o space.Op) (key string, ok bool) {
+func (q *queue) take(ctx context.Context, r *Router, taker int, o space.Op) (ok bool) {
 	if o.Code == 0 {
 		o.Code = space.OpTakeMatch
 	}
@@ -76,22 +76,21 @@ func (q *queue) take(ctx context.Context, r *Router, taker int, o space.Op) (key
 	switch {
 	case errors.Is(c.Err, ErrIndeterminate):
 		q.mu.unknown++
-		return "", false
+		return false
 	case c.Err != nil:
 		q.g.t.Errorf("take: %v", c.Err)
-		return "", false
+		return false
 	case errors.Is(c.Reply.Err(), space.ErrNotFound), errors.Is(c.Reply.Err(), space.ErrCancelled):
 		q.mu.waits++
-		return "", false
+		return false
 	case c.Reply.Err() != nil:
 		q.g.t.Errorf("take: %v", c.Reply.Err())
-		return "", false
+		return false
 	}
 	for _, e := range c.Reply.Results[0].Entries {
-		key = string(e.Key)
-		q.mu.taken = append(q.mu.taken, handed{key, taker, time.Now()})
+		q.mu.taken = append(q.mu.taken, handed{string(e.Key), taker, time.Now()})
 	}
-	return key, true
+	return true
 }
 
 // check reads the record: every entry was handed out once or is left, none was
@@ -193,7 +192,7 @@ func TestWaitersKeepTheirPlaces(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 12 {
 			wg.Go(func() {
-				if _, ok := q.take(t.Context(), rs[i%2], i, space.Op{Wait: 5 * time.Minute}); !ok {
+				if ok := q.take(t.Context(), rs[i%2], i, space.Op{Wait: 5 * time.Minute}); !ok {
 					t.Errorf("taker %d got nothing", i)
 				}
 			})
@@ -237,7 +236,7 @@ func TestAWaitMovesWithTheLeader(t *testing.T) {
 		var took time.Duration
 		var written time.Time
 		wg.Go(func() {
-			if _, ok := q.take(t.Context(), r, 0, space.Op{Wait: time.Minute}); !ok {
+			if ok := q.take(t.Context(), r, 0, space.Op{Wait: time.Minute}); !ok {
 				t.Error("got nothing")
 			}
 			took = time.Since(written)
@@ -472,7 +471,7 @@ func TestWaitsEnd(t *testing.T) {
 		// Longer than one command waits.
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if _, ok := q.take(t.Context(), r, 0, space.Op{Wait: 2 * maxRound}); !ok {
+			if ok := q.take(t.Context(), r, 0, space.Op{Wait: 2 * maxRound}); !ok {
 				t.Error("got nothing in the second round")
 			}
 		})

@@ -1,6 +1,7 @@
 package space_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -109,7 +110,7 @@ func (m *model) serveOne() bool {
 
 func (w *modelWaiter) wants(s *modelSpace, e space.Entry) bool {
 	if w.op.Code == space.OpTake || w.op.Code == space.OpClaim {
-		return string(w.op.Key) == string(e.Key)
+		return bytes.Equal(w.op.Key, e.Key)
 	}
 	if !s.eligible(e) {
 		return false

@@ -196,8 +196,8 @@ func (t *preparedTxn) append(dst []byte) []byte {
 	}
 	for i := range t.keys {
 		k := &t.keys[i]
-		dst = append(dst, boolByte(k.write)*keyWritten|boolByte(k.exists)*keyExists|boolByte(k.granted)*keyGranted)
-		dst = append(dst, byte(k.kind), byte(k.cause))
+		flags := boolByte(k.write)*keyWritten | boolByte(k.exists)*keyExists | boolByte(k.granted)*keyGranted
+		dst = append(dst, flags, byte(k.kind), byte(k.cause))
 		for _, v := range []uint64{uint64(k.space), uint64(k.version), uint64(k.deadline)} {
 			dst = binary.AppendUvarint(dst, v)
 		}

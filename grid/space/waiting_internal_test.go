@@ -27,10 +27,11 @@ func FuzzRestoreWaits(f *testing.F) {
 		q := New(1, History{1})
 		d := decoder{b: answers}
 		q.sessions = d.sessions()
-		return q, q.restoreWaits(b)
+		err := q.restoreWaits(b)
+		return q, err
 	}
-	whole := p.waits.append(nil)
-	if q, err := restore(whole); err != nil || !bytes.Equal(q.waits.append(nil), whole) {
+	whole := p.waits.encode()
+	if q, err := restore(whole); err != nil || !bytes.Equal(q.waits.encode(), whole) {
 		f.Fatalf("what was exported does not read back: %v", err)
 	}
 	f.Add(whole)
@@ -40,9 +41,9 @@ func FuzzRestoreWaits(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := q.waits.append(nil)
+		again := q.waits.encode()
 		r, err := restore(again)
-		if err != nil || !bytes.Equal(r.waits.append(nil), again) {
+		if err != nil || !bytes.Equal(r.waits.encode(), again) {
 			t.Fatalf("%v: %x becomes %x", err, b, again)
 		}
 		// They can all be served and ended.

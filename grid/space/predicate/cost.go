@@ -33,13 +33,13 @@ func (m *measure) cond(c *cond, level int) {
 }
 
 func (m *measure) term(t *term, level int) {
-	switch {
-	case t.op == termNone:
+	switch t.op {
+	case termNone:
 		return
-	case t.op == termField:
+	case termField:
 		m.paths = append(m.paths, t.path.name)
 		m.cost += len(t.path.steps) - 1 // the node itself counts one
-	case t.op == termConstant:
+	case termConstant:
 		m.cost-- // it is there already
 	}
 	m.node(level)
