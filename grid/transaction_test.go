@@ -142,6 +142,13 @@ func TestTransactRunsAgain(t *testing.T) {
 			_, err := bills.Write(ctx, bill{"b1", "ann"})
 			return err
 		}},
+		{"searched for by a condition", func(tx *grid.Tx) error {
+			_, err := purses.In(tx).Query(grid.Where("coins > ?", 90))
+			return err
+		}, func() error {
+			_, err := purses.Write(ctx, purse{"rich", 91})
+			return err
+		}},
 		{"found", func(tx *grid.Tx) error {
 			_, err := bills.In(tx).Query(grid.Template{"from": "ann"})
 			return err
@@ -171,6 +178,46 @@ func TestTransactRunsAgain(t *testing.T) {
 				t.Errorf("%s has changed (failing: %v): %d runs, %v", x.what, fails, runs, err)
 			}
 		}
+	}
+}
+
+type parcel struct {
+	ID    int    `grid:"id,key"`
+	Buyer string `grid:"buyer,routing"`
+}
+
+// TestRoutedQueriesTouchOnePartition: those whose filter fixes the routing field
+// find what they should, and do not depend on what is elsewhere.
+func TestRoutedQueriesTouchOnePartition(t *testing.T) {
+	g, ctx := open(t, grid.Config{Partitions: 8})
+	parcels, err := grid.OpenSpace[parcel](ctx, g, "parcels")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, buyer := range []string{"ann", "ann", "bob"} {
+		if _, err := parcels.Write(ctx, parcel{i, buyer}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs := 0
+	err = g.Transact(ctx, func(tx *grid.Tx) error {
+		found, err := parcels.In(tx).Query(grid.Where("id >= 0").And(grid.Template{"buyer": "ann"}))
+		if err != nil || len(found) != 2 {
+			return fmt.Errorf("found %v, %v", found, err)
+		}
+		if runs++; runs == 1 {
+			// Would be in the way of a search of all partitions, not of this one.
+			if _, err := parcels.Write(ctx, parcel{7, "bob"}); err != nil {
+				return err
+			}
+		}
+		return parcels.In(tx).Write(parcel{10 + len(found), "ann"})
+	})
+	if err != nil || runs != 1 {
+		t.Fatalf("%d runs, %v", runs, err)
+	}
+	if o, err := parcels.Read(ctx, grid.RoutedKey{Routing: "ann", Key: 12}); err != nil || o.Buyer != "ann" {
+		t.Fatal(o, err)
 	}
 }
 
