@@ -177,6 +177,9 @@ func TestTransactRunsAgain(t *testing.T) {
 			if want := map[bool]int{false: 2, true: 1}[fails]; runs != want || fails != errors.Is(err, reason) {
 				t.Errorf("%s has changed (failing: %v): %d runs, %v", x.what, fails, runs, err)
 			}
+			if log, err := purses.Read(ctx, "log"); err != nil || log.Coins != 2 {
+				t.Errorf("%s has changed (failing: %v): the run left is %v, %v", x.what, fails, log, err)
+			}
 		}
 	}
 }
