@@ -173,6 +173,12 @@ func (q *queue) waiting() int {
 	return -1
 }
 
+func (cs *callers) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.mu.count
+}
+
 // Those who wait are served first come, first served, whoever leads: places in
 // line outlive the leader, and the slices in which a wait is asked for.
 func TestWaitersKeepTheirPlaces(t *testing.T) {
@@ -213,6 +219,52 @@ func TestWaitersKeepTheirPlaces(t *testing.T) {
 				t.Errorf("taker %d got %s", h.taker, h.key)
 			}
 		}
+	})
+}
+
+// A wait moves with the leader at once, also if the old one lives on: nobody stands
+// at a member where the answer will not come.
+func TestAWaitMovesWithTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		q := g.queue(defaultSpace(t, g.nodes["a"].Router()))
+		old := q.leader()
+		r := g.nodes[old].Router()
+		var wg sync.WaitGroup
+		var took time.Duration
+		var written time.Time
+		wg.Go(func() {
+			if _, ok := q.take(t.Context(), r, 0, space.Op{Wait: time.Minute}); !ok {
+				t.Error("got nothing")
+			}
+			took = time.Since(written)
+		})
+		g.eventually("the taker waits", func() bool { return q.waiting() == 1 })
+		time.Sleep(time.Second)
+		h := g.nodes[old].held(r.State().Table[at(r, "{q}")])
+		for _, m := range h.group.Status().Members {
+			if m.ID != h.self {
+				if err := h.group.Transfer(t.Context(), m.ID); err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+		}
+		moved := time.Now()
+		g.eventually("nobody stands at the old leader", func() bool { return h.serving() == nil && h.callers.count() == 0 })
+		if took := time.Since(moved); took > 5*time.Second {
+			t.Errorf("the request was open at the old leader for %v", took)
+		}
+		written = time.Now()
+		q.put(t.Context(), q.others(old)[0], "{q}")
+		wg.Wait()
+		if took > time.Second {
+			t.Errorf("the entry was handed out %v after it was written", took)
+		}
+		q.check(r)
 	})
 }
 
@@ -428,7 +480,7 @@ func TestWaitsEnd(t *testing.T) {
 		q.put(t.Context(), r, "{q}late")
 		wg.Wait()
 		q.check(r)
-		if n := len(g.nodes["a"].held(r.State().Table[at(r, "{q}")]).callers.mu.by); n != 0 {
+		if n := g.nodes["a"].held(r.State().Table[at(r, "{q}")]).callers.count(); n != 0 {
 			t.Errorf("%d requests are left open", n)
 		}
 	})

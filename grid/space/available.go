@@ -83,16 +83,30 @@ func (p *Partition) serveOne(o offer) (again bool) {
 	if x == nil {
 		return false
 	}
+	defer p.prep.reset()
 	p.waits.ops = append(p.waits.ops[:0], x.handOut(&e))
 	p.gather(sp, x, len(e.Key)+len(e.Value))
-	reply := p.applyOps(&Command{Ops: p.waits.ops})
-	if reply.Code == OK {
+	defer clear(p.waits.ops)
+	reply := p.handOut(p.waits.ops)
+	switch {
+	case reply.Code == OK:
 		reply.Results = joinResults(reply.Results)
+	case mayCome(reply.Results[reply.Failed].Code):
+		return false // not now after all: it will be offered again
 	}
 	p.answerWaiter(x, &reply)
-	p.prep.reset()
-	clear(p.waits.ops)
 	return reply.Code != OK
+}
+
+// handOut carries out the hand-outs to one waiter: all of them, or the first if
+// they do not go together.
+func (p *Partition) handOut(ops []Op) Reply {
+	reply := p.applyOps(&Command{Ops: ops})
+	if reply.Code != OK && len(ops) > 1 {
+		p.prep.reset()
+		reply = p.applyOps(&Command{Ops: ops[:1]})
+	}
+	return reply
 }
 
 // gather adds the hand-outs of further entries to a waiter for several: those

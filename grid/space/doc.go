@@ -48,6 +48,9 @@
 // In order, in a space with groups: takes and claims by template get only the
 // oldest entry of a group, and nothing while a claim on one of the group lasts.
 //
+// In line: a take or claim that finds nothing may wait. Whatever becomes available
+// goes to the oldest waiter that it fits, before any other command can have it.
+//
 // Leases end by being applied: an entry is gone once a command stamped at or
 // past its deadline has been applied, and not before.
 //

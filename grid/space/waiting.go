@@ -275,7 +275,7 @@ func (p *Partition) applyCancel(c *Command) Reply {
 	if c.Session == 0 || target == 0 || target >= c.Sequence {
 		return p.refused(CodeInvalid)
 	}
-	a := p.sessions.place(c, target)
+	_, a := p.sessions.place(c, target)
 	switch {
 	case a == nil:
 		return p.refused(CodeForgotten)
