@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -426,4 +427,50 @@ func ExampleGrid_Transact() {
 	bob, _ := purses.Read(ctx, "bob")
 	fmt.Println(bob.Coins, err)
 	// Output: 1 <nil>
+}
+
+// BenchmarkTransact moves a coin between two partitions of a grid of one member in
+// memory, from eight goroutines with purses of their own.
+func BenchmarkTransact(b *testing.B) {
+	ctx := b.Context()
+	g, err := grid.Open(ctx, grid.Config{Partitions: 16})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	purses, err := grid.OpenSpace[purse](ctx, g, "purses")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var next atomic.Int64
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		n := next.Add(1)
+		from, to := fmt.Sprint("from", n), fmt.Sprint("to", n)
+		if _, err := purses.Write(ctx, purse{from, 0}); err != nil {
+			b.Error(err)
+		}
+		if _, err := purses.Write(ctx, purse{to, 0}); err != nil {
+			b.Error(err)
+		}
+		for pb.Next() {
+			err := g.Transact(ctx, func(tx *grid.Tx) error {
+				p := purses.In(tx)
+				x, err := p.Read(from)
+				if err != nil {
+					return err
+				}
+				y, err := p.Read(to)
+				if err != nil {
+					return err
+				}
+				x.Coins--
+				y.Coins++
+				return errors.Join(p.Write(x), p.Write(y))
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }
