@@ -70,6 +70,7 @@ type txQuery struct {
 	partition space.PartitionID
 	space     space.ID
 	template  []byte
+	condition []byte
 	seq       space.Seq
 }
 

@@ -43,7 +43,7 @@ func (tx *Tx) parts(writes bool) (parts map[space.PartitionID]*cluster.TxnPart, 
 		part.Ops = append(part.Ops, op)
 	}
 	for _, q := range tx.queries {
-		add(q.partition, space.Op{Code: space.OpCheckMatch, Space: q.space, Template: q.template, Match: q.seq})
+		add(q.partition, space.Op{Code: space.OpCheckMatch, Space: q.space, Template: q.template, Predicate: q.condition, Match: q.seq})
 	}
 	for _, x := range tx.order {
 		p := space.PartitionOf(x.entry.Key, tx.g.Partitions())
@@ -108,12 +108,16 @@ func (v TxSpace[T]) Write(value T) error {
 	if err != nil {
 		return err
 	}
-	return v.tx.Write(v.s.def.Name, Entry{Key: v.s.codec.keyOf(&value), Value: b, Kind: Fields})
+	lease, err := v.s.codec.leaseOf(&value)
+	if err != nil {
+		return err
+	}
+	return v.tx.Write(v.s.def.Name, Entry{Key: v.s.codec.keyOf(&value), Value: b, Kind: Fields, Lease: lease})
 }
 
-// Query returns the values that match a template: see [Tx.Query].
-func (v TxSpace[T]) Query(t Template) ([]T, error) {
-	es, err := v.tx.Query(v.s.def.Name, t)
+// Query returns the values that pass a filter: see [Tx.Query].
+func (v TxSpace[T]) Query(f Filter) ([]T, error) {
+	es, err := v.tx.query(&v.s.typed, f)
 	if err != nil {
 		return nil, err
 	}

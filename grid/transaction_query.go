@@ -1,30 +1,40 @@
 package grid
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// Query returns the entries of a space that match a template, as the transaction
+// Query returns the entries of a space that pass a filter, as the transaction
 // leaves them: stored ones by partition and there by first write, then those
 // that only the transaction has written. The commit checks that they have not
-// changed and that no others match.
+// changed and that no others pass.
 //
 // It searches all partitions, each of which then takes part in the transaction. A
 // template that fixes the space's routing field searches the one partition that
-// has such entries. More matches than a transaction may touch are ErrTooLarge.
-func (tx *Tx) Query(spaceName string, t Template) ([]Entry, error) {
+// has such entries. More entries than a transaction may touch are ErrTooLarge.
+func (tx *Tx) Query(spaceName string, f Filter) ([]Entry, error) {
 	def, err := tx.g.Describe(tx.ctx, spaceName)
 	if err != nil {
 		return nil, err
 	}
-	tmpl, err := t.encode()
+	return tx.query(&def, f)
+}
+
+// query is Query once the space is known.
+func (tx *Tx) query(def *space.Definition, f Filter) ([]Entry, error) {
+	tmpl, condition, err := filterFor(def, f)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := tx.search(&def, t, tmpl)
+	passes := func(x *txEntry) bool {
+		return x.present && space.MatchesBoth(tmpl, condition, x.entry.Kind, x.entry.Value)
+	}
+	stored, err := tx.search(def, tmpl, condition)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +48,12 @@ func (tx *Tx) Query(spaceName string, t Template) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if x.present && space.Matches(tmpl, x.entry.Kind, x.entry.Value) {
+		if passes(x) {
 			found = append(found, x.entry)
 		}
 	}
 	for _, x := range tx.order {
-		if x.key.space == def.ID && !matched[x.key] && x.present && space.Matches(tmpl, x.entry.Kind, x.entry.Value) {
+		if x.key.space == def.ID && !matched[x.key] && passes(x) {
 			if !x.written {
 				// It was read as a match and is none any more.
 				return nil, tx.overtaken()
@@ -80,9 +90,9 @@ func (tx *Tx) overtaken() error {
 
 // search looks for stored matches in the partitions that can have some, and notes
 // what the commit has to check.
-func (tx *Tx) search(def *space.Definition, t Template, tmpl []byte) ([]space.Entry, error) {
+func (tx *Tx) search(def *space.Definition, tmpl, condition []byte) ([]space.Entry, error) {
 	groups := tx.g.router.Groups()
-	if p, ok := tx.routed(def, t); ok {
+	if p, ok := tx.routed(def, tmpl); ok {
 		groups = [][]space.PartitionID{{p}}
 	}
 	type part struct {
@@ -96,7 +106,7 @@ func (tx *Tx) search(def *space.Definition, t Template, tmpl []byte) ([]space.En
 		if len(partitions) > 0 {
 			wg.Go(func() {
 				x := &parts[i]
-				x.entries, x.queries, x.err = tx.searchGroup(def.ID, tmpl, partitions)
+				x.entries, x.queries, x.err = tx.searchGroup(txQuery{space: def.ID, template: tmpl, condition: condition}, partitions)
 			})
 		}
 	}
@@ -108,30 +118,34 @@ func (tx *Tx) search(def *space.Definition, t Template, tmpl []byte) ([]space.En
 		}
 		entries = append(entries, parts[i].entries...)
 		tx.queries = append(tx.queries, parts[i].queries...)
-		tx.bytes += len(parts[i].queries) * len(tmpl)
+		tx.bytes += len(parts[i].queries) * (len(tmpl) + len(condition))
 	}
 	return entries, tx.within()
 }
 
 // routed returns the only partition that can have matches of a template, if there
 // is one.
-func (tx *Tx) routed(def *space.Definition, t Template) (space.PartitionID, bool) {
-	v, ok := t[def.Routing]
-	if def.Routing == "" || !ok {
+func (tx *Tx) routed(def *space.Definition, tmpl []byte) (space.PartitionID, bool) {
+	if def.Routing == "" || len(tmpl) == 0 {
 		return 0, false
 	}
-	tag, err := Key(v)
-	if err != nil {
+	v, ok := msgp.Field(tmpl, def.Routing)
+	if !ok {
 		return 0, false
 	}
-	key := append(append([]byte{'{'}, tag...), '}')
-	return space.PartitionOf(key, tx.g.Partitions()), true
+	tag, err := KeyOf(v)
+	if err != nil || len(tag) == 0 || bytes.ContainsAny(tag, "{}") {
+		return 0, false
+	}
+	return space.PartitionOf(routedKey(tag, nil), tx.g.Partitions()), true
 }
 
 // searchGroup searches partitions of one group, page by page. The commit checks
 // from the first page of each partition on.
-func (tx *Tx) searchGroup(id space.ID, tmpl []byte, partitions []space.PartitionID) (entries []space.Entry, queries []txQuery, err error) {
-	q := cluster.Match{Space: id, Template: tmpl, Partitions: partitions, Limit: queryPage}
+func (tx *Tx) searchGroup(what txQuery, partitions []space.PartitionID) (entries []space.Entry, queries []txQuery, err error) {
+	q := cluster.Match{
+		Space: what.space, Template: what.template, Predicate: what.condition, Partitions: partitions, Limit: queryPage,
+	}
 	for len(q.Partitions) > 0 {
 		m, err := tx.g.router.Match(tx.ctx, cluster.Linearizable, q)
 		if err == nil {
@@ -141,9 +155,9 @@ func (tx *Tx) searchGroup(id space.ID, tmpl []byte, partitions []space.Partition
 			return nil, nil, err
 		}
 		for i, seq := range m.Seqs {
-			p := q.Partitions[i]
-			if n := len(queries); n == 0 || queries[n-1].partition != p {
-				queries = append(queries, txQuery{p, id, tmpl, seq})
+			what.partition, what.seq = q.Partitions[i], seq
+			if n := len(queries); n == 0 || queries[n-1].partition != what.partition {
+				queries = append(queries, what)
 			}
 		}
 		if entries = append(entries, m.Entries...); len(entries) > MaxTransactionKeys {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,6 +143,13 @@ func TestTransactRunsAgain(t *testing.T) {
 			_, err := bills.Write(ctx, bill{"b1", "ann"})
 			return err
 		}},
+		{"searched for by a condition", func(tx *grid.Tx) error {
+			_, err := purses.In(tx).Query(grid.Where("coins > ?", 90))
+			return err
+		}, func() error {
+			_, err := purses.Write(ctx, purse{"rich", 91})
+			return err
+		}},
 		{"found", func(tx *grid.Tx) error {
 			_, err := bills.In(tx).Query(grid.Template{"from": "ann"})
 			return err
@@ -170,7 +178,50 @@ func TestTransactRunsAgain(t *testing.T) {
 			if want := map[bool]int{false: 2, true: 1}[fails]; runs != want || fails != errors.Is(err, reason) {
 				t.Errorf("%s has changed (failing: %v): %d runs, %v", x.what, fails, runs, err)
 			}
+			if log, err := purses.Read(ctx, "log"); err != nil || log.Coins != 2 {
+				t.Errorf("%s has changed (failing: %v): the run left is %v, %v", x.what, fails, log, err)
+			}
 		}
+	}
+}
+
+type parcel struct {
+	ID    int    `grid:"id,key"`
+	Buyer string `grid:"buyer,routing"`
+}
+
+// TestRoutedQueriesTouchOnePartition: those whose filter fixes the routing field
+// find what they should, and do not depend on what is elsewhere.
+func TestRoutedQueriesTouchOnePartition(t *testing.T) {
+	g, ctx := open(t, grid.Config{Partitions: 8})
+	parcels, err := grid.OpenSpace[parcel](ctx, g, "parcels")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, buyer := range []string{"ann", "ann", "bob"} {
+		if _, err := parcels.Write(ctx, parcel{i, buyer}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs := 0
+	err = g.Transact(ctx, func(tx *grid.Tx) error {
+		found, err := parcels.In(tx).Query(grid.Where("id >= 0").And(grid.Template{"buyer": "ann"}))
+		if err != nil || len(found) != 2 {
+			return fmt.Errorf("found %v, %v", found, err)
+		}
+		if runs++; runs == 1 {
+			// Would be in the way of a search of all partitions, not of this one.
+			if _, err := parcels.Write(ctx, parcel{7, "bob"}); err != nil {
+				return err
+			}
+		}
+		return parcels.In(tx).Write(parcel{10 + len(found), "ann"})
+	})
+	if err != nil || runs != 1 {
+		t.Fatalf("%d runs, %v", runs, err)
+	}
+	if o, err := parcels.Read(ctx, grid.RoutedKey{Routing: "ann", Key: 12}); err != nil || o.Buyer != "ann" {
+		t.Fatal(o, err)
 	}
 }
 
@@ -376,4 +427,50 @@ func ExampleGrid_Transact() {
 	bob, _ := purses.Read(ctx, "bob")
 	fmt.Println(bob.Coins, err)
 	// Output: 1 <nil>
+}
+
+// BenchmarkTransact moves a coin between two partitions of a grid of one member in
+// memory, from eight goroutines with purses of their own.
+func BenchmarkTransact(b *testing.B) {
+	ctx := b.Context()
+	g, err := grid.Open(ctx, grid.Config{Partitions: 16})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	purses, err := grid.OpenSpace[purse](ctx, g, "purses")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var next atomic.Int64
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		n := next.Add(1)
+		from, to := fmt.Sprint("from", n), fmt.Sprint("to", n)
+		if _, err := purses.Write(ctx, purse{from, 0}); err != nil {
+			b.Error(err)
+		}
+		if _, err := purses.Write(ctx, purse{to, 0}); err != nil {
+			b.Error(err)
+		}
+		for pb.Next() {
+			err := g.Transact(ctx, func(tx *grid.Tx) error {
+				p := purses.In(tx)
+				x, err := p.Read(from)
+				if err != nil {
+					return err
+				}
+				y, err := p.Read(to)
+				if err != nil {
+					return err
+				}
+				x.Coins--
+				y.Coins++
+				return errors.Join(p.Write(x), p.Write(y))
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }

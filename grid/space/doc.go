@@ -54,6 +54,14 @@
 // Leases end by being applied: an entry is gone once a command stamped at or
 // past its deadline has been applied, and not before.
 //
+// All or nothing over partitions: what a command prepares for a transaction is
+// locked and kept until the transaction's home partition has decided, once, and is
+// then installed as one command, or given up. Readers see what was there before,
+// others who would change it get [CodeLocked]. The argument why this is
+// serializable, and what may be forgotten when, stands in txn.go. It does not
+// outlive the grid: a cold start from stores knows nothing of what was prepared,
+// and finds each partition as far as its own store has come.
+//
 // # What it does not do
 //
 // It does not agree with anybody (grid/replica), does not know who holds which
