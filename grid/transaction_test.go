@@ -85,7 +85,7 @@ func TestTransactSeesItsOwnWrites(t *testing.T) {
 			return err
 		}
 		if _, err := bills.Read(ctx, "new"); !errors.Is(err, grid.ErrNotFound) {
-			return fmt.Errorf("seen outside before the commit: %v", err)
+			return fmt.Errorf("seen outside before the commit: %w", err)
 		}
 		return nil
 	})
