@@ -145,8 +145,13 @@ func (s *Space[T]) Update(ctx context.Context, key any, change func(*T) error) e
 // exactly once. The order within a partition is that of the first writes. After
 // an error nothing follows.
 func (s *Space[T]) Query(ctx context.Context, f Filter) iter.Seq2[T, error] {
+	return s.QueryWith(ctx, f, QueryOptions{})
+}
+
+// QueryWith is Query with options.
+func (s *Space[T]) QueryWith(ctx context.Context, f Filter, o QueryOptions) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for e, err := range s.g.query(ctx, &s.typed, f, QueryOptions{}) {
+		for e, err := range s.g.query(ctx, &s.typed, f, o) {
 			var v T
 			if err == nil {
 				err = s.codec.decode(space.Entry{Value: e.Value, Kind: e.Kind}, &v)
