@@ -421,7 +421,11 @@ func (t *txns) run(r *Router) {
 			if d.left != settleLeft && r.finishTxn(ctx, d.ref, d.left == commitLeft) != nil || d.left == abortLeft {
 				continue
 			}
-			settles = append(settles, &Call{Partition: d.ref.Home, Ops: []space.Op{{Code: space.OpDecide, Flags: space.FlagSettled, Txn: d.ref.ID}}})
+			settle := space.Op{Code: space.OpDecide, Flags: space.FlagSettled, Txn: d.ref.ID}
+			if d.left == commitLeft {
+				settle.Lease = outcomeStays // its caller was told to ask for it
+			}
+			settles = append(settles, &Call{Partition: d.ref.Home, Ops: []space.Op{settle}})
 		}
 		r.Do(ctx, settles)
 		cancel()

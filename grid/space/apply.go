@@ -276,6 +276,11 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	}
 	p.prep.results[i].Entries = p.prep.list(found...)
 	if o.Code == OpReadMatch {
+		for j := range found {
+			if found[j].Version == unnumbered {
+				p.prep.made[i] = p.prep.index(sp, found[j].Key) // settle needs one of them
+			}
+		}
 		return OK
 	}
 	for j := range found {

@@ -21,6 +21,8 @@ type prepared struct {
 	// returned counts the bytes of the entries in results.
 	returned int
 	mutated  int // bytes that mutations went through
+	checks   int // OpCheckMatch so far
+	checked  int // changes and prepared entries that they went through
 	edits    []msgp.FieldEdit
 	reply    []byte
 	// preparing is set while the operations behind an OpPrepare are prepared;
@@ -247,7 +249,7 @@ func (pr *prepared) reset() {
 	pr.granted, pr.held = pr.granted[:0], pr.held[:0]
 	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
-	pr.mutated = 0
+	pr.mutated, pr.checks, pr.checked = 0, 0, 0
 	if cap(pr.edits) > maxScratchEdits {
 		pr.edits = nil
 	}

@@ -63,6 +63,13 @@ const (
 	// maxChangesChecked bounds the changes that an OpCheckMatch goes through, all
 	// of them inside Apply: about five milliseconds.
 	maxChangesChecked = 16384
+	// maxCheckedTogether bounds the changes and prepared entries that all
+	// OpCheckMatch of one command go through, and maxChecks their number.
+	maxCheckedTogether = 8 * maxChangesChecked
+	maxChecks          = 256
+	// maxGuards bounds what all prepared transactions rely on not to match: every
+	// write to their spaces is compared with it.
+	maxGuards = 512
 )
 
 // DefaultTxnLease is how long a participant waits for the outcome before it asks
@@ -215,7 +222,7 @@ func (p *Partition) prepareTxn(c *Command) (Code, int) {
 		return p.prep.results[failed].Code, failed
 	}
 	t := p.kept(c)
-	if len(p.txns.locks)+len(t.keys) > MaxLockedKeys || p.txns.bytes+t.bytes > maxPreparedBytes {
+	if len(p.txns.locks)+len(t.keys) > MaxLockedKeys || p.txns.bytes+t.bytes > maxPreparedBytes || p.txns.guards+len(t.guards) > maxGuards {
 		return CodeFull, 0
 	}
 	if !p.free(t) {
