@@ -7,10 +7,12 @@ COMMAND  := $(GO) run ./cmd/spacegrid
 
 FUZZTIME   ?= 10s# for each fuzz target
 FUZZBUDGET ?= 300# seconds for all of them; targets get less when there are many
+TIME       ?= 10m# for the comparison with the model
+SEED       ?= 0# of it; 0 is drawn at random
 ARGS       ?=# handed on by trial, demo and bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test race fuzz lint fmt format vet verify rules readme trial demo bench ci clean
+.PHONY: help build install test race model fuzz lint fmt format vet verify rules readme trial demo bench ci clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,9 @@ test: ## run every test
 
 race: ## run every test under the race detector
 	$(GO) test -race -timeout 20m ./...
+
+model: ## compare a partition with its model for TIME or ten million operations, from SEED
+	$(GO) test -count=1 -timeout 0 -run '^TestModelForLong$$' ./grid/space -model.time=$(TIME) -model.seed=$(SEED)
 
 fuzz: ## fuzz every target for FUZZTIME, all of them for FUZZBUDGET seconds at most
 	@.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)

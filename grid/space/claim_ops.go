@@ -5,9 +5,10 @@ import "slices"
 // claimEdit is what an operation makes of a claim that stays in the table: longer,
 // or given back with a delay.
 type claimEdit struct {
-	number Seq
-	claim  claim
-	value  []byte // of the entry after the delay, if changed
+	number  Seq
+	claim   claim
+	value   []byte // of the entry after the delay, if changed; it may be empty
+	changed bool
 }
 
 // grantedToken is a token in the results whose number is not known before the
@@ -153,7 +154,7 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 	c.delayed, c.until = true, p.clock.Add(o.Lease)
 	edit := claimEdit{number: number, claim: c}
 	if len(o.Mutations) > 0 {
-		edit.value = value
+		edit.value, edit.changed = value, true
 	}
 	p.prep.setEdit(edit)
 	return OK
@@ -185,7 +186,7 @@ func (p *Partition) installClaims() {
 			continue // a later operation has ended it
 		}
 		p.claims.set(x.number, x.claim)
-		if x.value != nil {
+		if x.changed {
 			p.claims.values[x.number] = slices.Clone(x.value)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/spacetest"
 )
 
 // FuzzCommand: whatever bytes arrive, they are decoded or refused, what is
@@ -103,8 +104,8 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 		if e, _, err := space.DecodeEntry(b); err == nil {
-			if again, _, err := space.DecodeEntry(space.AppendEntry(nil, &e)); err != nil || showEntry(again) != showEntry(e) {
-				t.Fatalf("%v: %s becomes %s", err, showEntry(e), showEntry(again))
+			if again, _, err := space.DecodeEntry(space.AppendEntry(nil, &e)); err != nil || spacetest.FormatEntry(again) != spacetest.FormatEntry(e) {
+				t.Fatalf("%v: %s becomes %s", err, spacetest.FormatEntry(e), spacetest.FormatEntry(again))
 			}
 		}
 		if c, _, err := space.DecodeChange(b); err == nil {
