@@ -54,7 +54,7 @@ func (p *Partition) prepareClaimMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	limit := min(max(o.Limit, 1), p.claimsLeft())
+	limit := min(p.prep.room(o), p.claimsLeft())
 	if limit == 0 {
 		return CodeFull
 	}

@@ -64,9 +64,8 @@ const (
 	// of them inside Apply: about ten milliseconds.
 	maxChangesChecked = 16384
 	// maxCheckedTogether bounds the changes and prepared entries that all
-	// OpCheckMatch of one command go through, and maxChecks their number.
+	// OpCheckMatch of one command go through.
 	maxCheckedTogether = 8 * maxChangesChecked
-	maxChecks          = 256
 	// maxGuards bounds what all prepared transactions rely on not to match: every
 	// write to their spaces is compared with it.
 	maxGuards = 512
