@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 )
 
 // A transaction over several partitions is prepared in each, decided in one of
@@ -81,8 +82,9 @@ type transactions struct {
 	bytes    int // of all prepared
 	guards   int // of all prepared
 	outcomes map[TxnID]outcome
-	// forgetAt is at or before the moment at which the first outcome may go.
-	forgetAt Time
+	// ends holds (until, session, number) of the outcomes that are not open. It is
+	// derived from them.
+	ends pairtree.Set[pairtree.Triple]
 
 	// locks is derived from prepared.
 	locks map[lockKey]lock
