@@ -1,13 +1,11 @@
 package space
 
-import "slices"
-
 // claimEdit is what an operation makes of a claim that stays in the table: longer,
 // or given back with a delay.
 type claimEdit struct {
 	number Seq
 	claim  claim
-	value  []byte // of the entry after the delay, if changed
+	value  []byte // of the entry after the delay; nil if it stays as it is
 }
 
 // grantedToken is a token in the results whose number is not known before the
@@ -153,7 +151,7 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 	c.delayed, c.until = true, p.clock.Add(o.Lease)
 	edit := claimEdit{number: number, claim: c}
 	if len(o.Mutations) > 0 {
-		edit.value = value
+		edit.value = append([]byte{}, value...) // not nil: also nothing is a value
 	}
 	p.prep.setEdit(edit)
 	return OK
@@ -186,7 +184,7 @@ func (p *Partition) installClaims() {
 		}
 		p.claims.set(x.number, x.claim)
 		if x.value != nil {
-			p.claims.values[x.number] = slices.Clone(x.value)
+			p.claims.values[x.number] = x.value
 		}
 	}
 	for _, g := range p.prep.granted {
