@@ -86,3 +86,28 @@ func TestASearchSeesVersionsOfItsCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestANackToNothing: the value that an entry gets after a delay may be empty. It
+// is a change all the same, whatever the replica has computed before.
+func TestANackToNothing(t *testing.T) {
+	fresh, used := jobs(t), jobs(t)
+	apply(t, used, 1, command(
+		put("x", "1"), space.Op{Code: space.OpChange, Space: 1, Key: []byte("x"), Mutations: []space.Mutation{{Code: space.MutAppend, Arg: []byte("2")}}},
+		space.Op{Code: space.OpTake, Space: 1, Key: []byte("x")},
+	))
+	for _, p := range []*space.Partition{fresh, used} {
+		apply(t, p, 1, command(put("a", "1")))
+		nack := holding(space.OpNack, claimed(t, p, 1, 1, "a", time.Minute))
+		nack.Lease, nack.Mutations = 10, []space.Mutation{{Code: space.MutSet}}
+		if r := only(t, p, 1, nack); r.Code != space.OK {
+			t.Fatal(r.Code)
+		}
+		q := restored(t, p)
+		for _, p := range []*space.Partition{p, q} {
+			apply(t, p, 20, space.TickCommand())
+			if e, code := p.Get(1, []byte("a")); code != space.OK || len(e.Value) != 0 {
+				t.Errorf("after the delay: %q, %v", e.Value, code)
+			}
+		}
+	}
+}

@@ -69,9 +69,7 @@ func (p *Partition) prepareCheckMatch(sp *entries, o *Op) Code {
 	case o.Match < p.floor || p.seq-o.Match > maxChangesChecked:
 		return CodeTrimmed
 	}
-	p.prep.checks++
-	p.prep.checked += int(p.seq - o.Match)
-	if p.prep.checks > maxChecks || p.prep.checked > maxCheckedTogether {
+	if p.prep.checked += int(p.seq - o.Match); p.prep.checked > maxCheckedTogether {
 		return CodeTooLarge
 	}
 	id := sp.def.ID
