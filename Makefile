@@ -31,7 +31,7 @@ race: ## run every test under the race detector
 	$(GO) test -race -timeout 20m ./...
 
 model: ## compare a partition with its model for TIME or ten million operations, from SEED
-	$(GO) test -count=1 -timeout 0 -run '^TestModelForLong$$' ./grid/space -model.time=$(TIME) -model.seed=$(SEED)
+	$(GO) test -C grid/space -count=1 -timeout 0 -run '^TestModelForLong$$' -model.time=$(TIME) -model.seed=$(SEED)
 
 fuzz: ## fuzz every target for FUZZTIME, all of them for FUZZBUDGET seconds at most
 	@.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)

@@ -20,6 +20,8 @@ type Commands struct {
 	now  space.Time
 	next uint64
 	sent []space.Command // of clients, for repeats
+	// snapshots is how many steps there are for each snapshot, about.
+	snapshots int
 }
 
 // Keys and spaces are few, so that commands meet. The fifth space is never
@@ -32,7 +34,7 @@ const (
 // NewCommands returns a source of commands for a comparison that has just begun,
 // and the steps that define its spaces.
 func NewCommands(t *rapid.T, c *Comparison) (*Commands, []Step) {
-	g := &Commands{c: c, t: t, next: 1}
+	g := &Commands{c: c, t: t, next: 1, snapshots: 10}
 	var steps []Step
 	for i, shape := range []space.Shape{space.ShapeAny, space.ShapeFields, space.ShapeBytes, space.ShapeAny} {
 		def := space.Definition{ID: space.ID(i + 1), Name: fmt.Sprint("s", i+1), Shape: shape, ScanLimit: -1}
@@ -60,7 +62,7 @@ func NewCommands(t *rapid.T, c *Comparison) (*Commands, []Step) {
 func (g *Commands) Next() Step {
 	c := g.command()
 	g.now += space.Time(rapid.IntRange(0, 3).Draw(g.t, "time"))
-	return Step{Now: g.now, Command: c, Snapshot: rapid.IntRange(0, 9).Draw(g.t, "snapshot") == 0}
+	return Step{Now: g.now, Command: c, Snapshot: rapid.IntRange(0, g.snapshots-1).Draw(g.t, "snapshot") == 0}
 }
 
 // command draws a command, now and then a repeat of an earlier one.

@@ -67,9 +67,12 @@ func Check(t *rapid.T, most int) {
 	}
 }
 
-// digestEvery spares long runs most of the digests; the answers are compared
-// after every command all the same.
-const digestEvery = 32
+// Long runs are spared most of the digests and snapshots, each of which goes over
+// everything; answers are compared after every command all the same.
+const (
+	digestEvery   = 32
+	snapshotEvery = 40
+)
 
 // Drive runs a comparison of so many commands from a seed, the same for the same
 // seed, and returns what it met and the difference it found, or nil. It may be
@@ -83,6 +86,7 @@ func Drive(seed uint64, commands int) (Coverage, *Difference) {
 		c := NewComparison(5, history)
 		c.DigestEvery = digestEvery
 		g, steps := NewCommands(t, c)
+		g.snapshots = snapshotEvery
 		for i := 0; ; i++ {
 			if i >= len(steps) {
 				steps = append(steps, g.Next())
