@@ -74,13 +74,13 @@ var questions = []question{
 	{
 		asks: "arithmetic: cost per knot in integers and in floats, where knots may be 0 or unknown",
 		where: `"Cost Repair" + 2 * "Cost Other" > 500
-				and ("Cost Total $" / "Speed IAS in knots" < 90 or "Cost Total $" * 1.0 / "Speed IAS in knots" >= 312.5)
+				and ("Cost Total $" / "Speed IAS in knots" % 2 = 1 or "Cost Total $" * 1.0 / "Speed IAS in knots" >= 312.5)
 			or not "Cost Total $" * 0.1 / "Speed IAS in knots" <= 66.6
 			or ("Cost Total $" - "Cost Other") % 7 = -(0 - 3)
 			or "Cost Total $" / "Speed IAS in knots" is null and "Speed IAS in knots" is not null`,
 		sql: `select * from strikes
 			where "Cost Repair" + 2 * "Cost Other" > 500
-					and ("Cost Total $" / "Speed IAS in knots" < 90 or "Cost Total $" * 1.0 / "Speed IAS in knots" >= 312.5)
+					and ("Cost Total $" / "Speed IAS in knots" % 2 = 1 or "Cost Total $" * 1.0 / "Speed IAS in knots" >= 312.5)
 				or not "Cost Total $" * 0.1 / "Speed IAS in knots" <= 66.6
 				or ("Cost Total $" - "Cost Other") % 7 = -(0 - 3)
 				or "Cost Total $" / "Speed IAS in knots" is null and "Speed IAS in knots" is not null
