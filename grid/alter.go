@@ -2,7 +2,9 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -50,9 +52,18 @@ func (g *Grid) AlterSpace(ctx context.Context, name string, a Alteration) (space
 		}
 	}
 	if _, err := g.router.Control(ctx, c); err != nil {
-		return space.Definition{}, err
+		return space.Definition{}, asRefusal(err)
 	}
 	return g.Describe(ctx, name)
+}
+
+// asRefusal makes what the control group says of a wrong definition the error
+// that the same mistake has everywhere else.
+func asRefusal(err error) error {
+	if refused, ok := errors.AsType[*cluster.Error](err); ok && refused.Code == cluster.CodeInvalid {
+		return &space.Error{Code: space.CodeInvalid, Detail: strings.TrimPrefix(refused.Detail, "space: invalid: ")}
+	}
+	return err
 }
 
 // DeadLetterSpace returns the identity of the space of a name, to which a space
