@@ -42,6 +42,7 @@ func routes() []route {
 		{"GET", "/v1/spaces", "spaces", (*Server).listSpaces, false},
 		{"POST", "/v1/spaces", "space_create", (*Server).createSpace, false},
 		{"GET", "/v1/spaces/{space}", "space_describe", (*Server).describeSpace, false},
+		{"PATCH", "/v1/spaces/{space}", "space_alter", (*Server).alterSpace, false},
 		{"DELETE", "/v1/spaces/{space}", "space_drop", (*Server).dropSpace, false},
 
 		{"POST", "/v1/spaces/{space}/entries", "write", (*Server).writeEntries, false},
@@ -53,6 +54,9 @@ func routes() []route {
 		{"POST", "/v1/spaces/{space}/read", "read_match", (*Server).readMatch, false},
 		{"POST", "/v1/spaces/{space}/take", "take_match", (*Server).takeMatch, false},
 		{"POST", "/v1/spaces/{space}/query", "query", (*Server).query, true},
+		{"POST", "/v1/spaces/{space}/change", "change_match", (*Server).changeMatch, false},
+		{"POST", "/v1/spaces/{space}/aggregate", "aggregate", (*Server).aggregate, false},
+		{"POST", "/v1/spaces/{space}/explain", "explain", (*Server).explain, false},
 
 		{"POST", "/v1/units/{unit}/{handler}", "invoke", (*Server).invoke, false},
 		{"GET", "/v1/ws", "subscribe", (*Server).websocket, true},
