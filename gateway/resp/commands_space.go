@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -410,7 +411,7 @@ func (d *dialog) waiting(wait time.Duration, array bool, request func(context.Co
 		d.out.Array(0)
 	case isNotFound(err):
 		d.out.Null()
-	case gone:
+	case gone && !errors.Is(err, grid.ErrIndeterminate):
 		d.error(textUnblocked)
 	default:
 		d.fail(err)

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"errors"
 	"github.com/spacegrid/spacegrid/grid"
 )
 
@@ -41,7 +42,7 @@ func spaceClaim(d *dialog, c Command) {
 		d.out.Array(0)
 	case isNotFound(err):
 		d.out.Null()
-	case gone:
+	case gone && !errors.Is(err, grid.ErrIndeterminate):
 		d.error(textUnblocked)
 	default:
 		d.fail(err)

@@ -70,8 +70,22 @@ func (s *Server) readMatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.gather(r, m, f)
+	wait, ctx, end, err := s.patience(w, r, m.WaitMS)
 	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		if m.Local {
+			return end(invalid("a read that waits is never local", ""))
+		}
+		es, err := s.grid.ReadMatch(ctx, r.PathValue("space"), f, grid.ReadOptions{Limit: min(max(m.Limit, 1), s.limits.QueryEntries), Wait: wait, AllowScan: m.AllowScan})
+		if err = end(err); err != nil {
+			return err
+		}
+		return sendEntries(w, es)
+	}
+	a, err := s.gather(r.WithContext(ctx), m, f)
+	if err = end(err); err != nil {
 		return err
 	}
 	if a.count == 0 {
@@ -92,8 +106,12 @@ func (s *Server) takeMatch(w http.ResponseWriter, r *http.Request) error {
 	case m.Limit == 0 || m.Limit > maxTake:
 		return invalid(fmt.Sprintf("a take removes 1 to %d entries", maxTake), "repeat it for more")
 	}
-	es, err := s.grid.TakeMatch(r.Context(), r.PathValue("space"), f, grid.TakeOptions{Limit: m.Limit, AllowScan: m.AllowScan})
+	wait, ctx, end, err := s.patience(w, r, m.WaitMS)
 	if err != nil {
+		return err
+	}
+	es, err := s.grid.TakeMatch(ctx, r.PathValue("space"), f, grid.TakeOptions{Limit: m.Limit, Wait: wait, AllowScan: m.AllowScan})
+	if err = end(err); err != nil {
 		return err
 	}
 	return sendEntries(w, es)
@@ -116,6 +134,9 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	m, f, err := parseMatch(r, 0)
 	if err != nil {
 		return err
+	}
+	if m.WaitMS != 0 {
+		return invalid("a query does not wait", "read, take and claim do")
 	}
 	if r.URL.Query().Get("stream") == "1" || strings.Contains(r.Header.Get("Accept"), typeLines) {
 		return s.streamQuery(w, r, m, f)
