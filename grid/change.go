@@ -161,6 +161,9 @@ func (c *codec[T]) keyField(given any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.routing >= 0 {
+		key = unrouted(key)
+	}
 	f := reflect.New(reflect.TypeFor[T]().Field(c.key).Type).Elem()
 	switch {
 	case f.Kind() == reflect.String:

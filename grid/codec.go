@@ -63,6 +63,14 @@ func routedKey(routing, key []byte) []byte {
 	return fmt.Appendf(nil, "{%s}%s", routing, key)
 }
 
+// unrouted returns a key without the {tag} that routedKey puts before it.
+func unrouted(key []byte) []byte {
+	if end := bytes.IndexByte(key, '}'); end > 1 && key[0] == '{' && end+1 < len(key) {
+		return key[end+1:]
+	}
+	return key
+}
+
 // leaseOf returns the lease that a value asks for, 0 for the space's default.
 func (c *codec[T]) leaseOf(v *T) (time.Duration, error) {
 	if c.lease < 0 {

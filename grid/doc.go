@@ -23,6 +23,39 @@
 // changes that are made where the entry is, [Batch] for many operations at once,
 // [Watcher] for what changes, and [Handler] for code that runs beside the data.
 //
+// # Structs
+//
+// The tags of a struct type say how its values are stored, and with
+// [OpenSpace] how their space is defined:
+//
+//	type Seat struct {
+//		ID      string        `grid:"id,key"`
+//		Section string        `grid:"section,index,index=place:1"`
+//		Row     int           `grid:"row,index=place:2,ordered"`
+//		Price   int           `grid:"price,ordered"`
+//		Buyer   string        `grid:"buyer,omitempty"`
+//		Hold    time.Duration `grid:"-,lease"`
+//		scratch int           // not exported: not stored
+//	}
+//
+// The first word is the name of the stored field, without one the Go name; a
+// field called "-" is not stored. Options follow:
+//
+//	key            the entry's key: a string, []byte or an integer
+//	routing        entries with the same value lie in one partition: see RoutedKey
+//	group          orders takes and claims: see space.Definition
+//	lease          the entry's lease when it is written: a time.Duration, or the
+//	               time.Time of its end; zero is the space's default
+//	index          a hash index on this field
+//	index=name:n   this field is the n-th of a compound index
+//	ordered        the index named before it in the tag also serves ranges of its
+//	               last field, which is this one; alone, an ordered index on this field
+//	omitempty      a zero value is not stored: the field is absent
+//
+// A struct within is stored as a map, and its fields may be indexed too, by paths
+// with dots; one that is embedded without a tag is stored as if its fields were
+// the outer one's.
+//
 // # Promises
 //
 // An operation that returned without an error has been agreed on by a majority of

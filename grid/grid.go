@@ -21,6 +21,7 @@ type Grid struct {
 	// handlers are those of the member; nil: remote.
 	handlers *handlers
 	record   *record // the embedded store; nil: remote, or nothing is kept
+	hints    hints
 	closed   atomic.Bool
 }
 

@@ -16,34 +16,8 @@ import (
 	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
-// tagName is the key of the struct tags that say how a field is stored:
-//
-//	type Seat struct {
-//		ID      string        `grid:"id,key"`
-//		Section string        `grid:"section,index,index=place:1"`
-//		Row     int           `grid:"row,index=place:2,ordered"`
-//		Price   int           `grid:"price,ordered"`
-//		Hold    time.Duration `grid:"hold,lease,omitempty"`
-//		scratch int           // not exported: not stored
-//		Note    string        `grid:"-"` // neither
-//	}
-//
-// The first word is the name in the entry; without one it is the Go name. Then
-// come options:
-//
-//	key            the entry's key: a string, []byte or an integer
-//	routing        entries with the same value lie in one partition: see RoutedKey
-//	group          orders takes and claims: see space.Definition
-//	lease          the entry's lease: a time.Duration, or the time.Time of its end; zero
-//	               is the space's default. With the name "-" it is not stored.
-//	index          a hash index on this field
-//	index=name:n   this field is the n-th of a compound index
-//	ordered        the index named before it in the tag is an ordered one, in its last
-//	               field; without one, an ordered index on this field
-//	omitempty      a zero value is not stored, so that the field is absent
-//
-// Structs in structs are stored as maps, those embedded without a name as if their
-// fields were the outer one's. Their fields may be indexed too.
+// tagName is the key of the struct tags that say how a field is stored. The
+// package comment describes them.
 const tagName = "grid"
 
 // maxLayoutDepth is how deep structs in structs are looked into.

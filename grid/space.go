@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -92,21 +90,6 @@ func (s *Space[T]) ReadVersion(ctx context.Context, key any) (T, Version, error)
 	return v, r.Entries[0].Version, err
 }
 
-// Take removes the entry under a key and returns its value, or ErrNotFound.
-func (s *Space[T]) Take(ctx context.Context, key any, options ...WriteOption) (T, error) {
-	var v T
-	k, err := Key(key)
-	if err != nil {
-		return v, err
-	}
-	r, err := s.do(ctx, space.Op{Code: space.OpTake, Space: s.def.ID, Key: k, Flags: space.FlagReturn}, options)
-	if err != nil {
-		return v, err
-	}
-	err = s.codec.decode(r.Entries[0], &v)
-	return v, err
-}
-
 // Delete removes the entry under a key and reports whether there was one.
 func (s *Space[T]) Delete(ctx context.Context, key any) (bool, error) {
 	k, err := Key(key)
@@ -145,8 +128,13 @@ func (s *Space[T]) Update(ctx context.Context, key any, change func(*T) error) e
 // exactly once. The order within a partition is that of the first writes. After
 // an error nothing follows.
 func (s *Space[T]) Query(ctx context.Context, f Filter) iter.Seq2[T, error] {
+	return s.QueryWith(ctx, f, QueryOptions{})
+}
+
+// QueryWith is Query with options.
+func (s *Space[T]) QueryWith(ctx context.Context, f Filter, o QueryOptions) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for e, err := range s.g.query(ctx, &s.typed, f, QueryOptions{}) {
+		for e, err := range s.g.query(ctx, &s.typed, f, o) {
 			var v T
 			if err == nil {
 				err = s.codec.decode(space.Entry{Value: e.Value, Kind: e.Kind}, &v)
@@ -156,19 +144,6 @@ func (s *Space[T]) Query(ctx context.Context, f Filter) iter.Seq2[T, error] {
 			}
 		}
 	}
-}
-
-// TakeMatch removes one entry that passes a filter and returns its value, or
-// ErrNotFound. Within a partition it is the oldest one; which partition is asked
-// first is left to chance.
-func (s *Space[T]) TakeMatch(ctx context.Context, f Filter) (T, error) {
-	var v T
-	es, err := s.g.takeMatch(ctx, &s.typed, f, 1, false)
-	if err != nil {
-		return v, err
-	}
-	err = s.codec.decode(space.Entry{Value: es[0].Value, Kind: es[0].Kind}, &v)
-	return v, err
 }
 
 func (s *Space[T]) do(ctx context.Context, op space.Op, options []WriteOption) (space.Result, error) {
@@ -270,84 +245,6 @@ func (g *Grid) queryGroup(ctx context.Context, q cluster.Match, o QueryOptions, 
 		q.Partitions, q.From = q.Partitions[m.Done:], m.Next
 	}
 	return n, true
-}
-
-// TakeMatch removes up to limit entries that pass a filter, of one partition, and
-// returns them, or ErrNotFound. Partitions are looked through until one has a
-// match.
-func (g *Grid) TakeMatch(ctx context.Context, spaceName string, f Filter, limit int, allowScan bool) ([]Entry, error) {
-	def, err := g.Describe(ctx, spaceName)
-	if err != nil {
-		return nil, err
-	}
-	return g.takeMatch(ctx, &def, f, limit, allowScan)
-}
-
-// takeMatch is TakeMatch once the space is known.
-func (g *Grid) takeMatch(ctx context.Context, def *space.Definition, f Filter, limit int, allowScan bool) ([]Entry, error) {
-	template, condition, err := filterFor(def, f)
-	if err != nil {
-		return nil, err
-	}
-	flags := space.OpFlags(0)
-	if allowScan {
-		flags = space.FlagAllowScan
-	}
-	return g.doMatch(ctx, space.Op{Code: space.OpTakeMatch, Space: def.ID, Template: template, Predicate: condition, Limit: limit, Flags: flags})
-}
-
-// doMatch carries out an operation by template in one partition that has a match,
-// and returns its entries, or ErrNotFound.
-func (g *Grid) doMatch(ctx context.Context, op space.Op) ([]Entry, error) {
-	groups := slices.DeleteFunc(g.router.Groups(), func(ps []space.PartitionID) bool { return len(ps) == 0 })
-	rand.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
-	for _, partitions := range groups {
-		es, err := g.doMatchIn(ctx, op, partitions)
-		if err != nil || len(es) > 0 {
-			return es, err
-		}
-	}
-	return nil, ErrNotFound
-}
-
-// doMatchIn looks for a match among the partitions of a group, beginning
-// anywhere, and carries the operation out there. Somebody else may be faster:
-// then it goes on looking.
-func (g *Grid) doMatchIn(ctx context.Context, op space.Op, partitions []space.PartitionID) ([]Entry, error) {
-	start := rand.IntN(len(partitions))
-	rest := append(slices.Clone(partitions[start:]), partitions[:start]...)
-	for len(rest) > 0 {
-		m, err := g.router.Match(ctx, cluster.Linearizable, cluster.Match{
-			Space: op.Space, Template: op.Template, Predicate: op.Predicate, Partitions: rest, Limit: 1, AllowScan: op.Flags&space.FlagAllowScan != 0,
-		})
-		if err == nil {
-			err = m.Code.Err()
-		}
-		if err != nil || len(m.Entries) == 0 {
-			return nil, err
-		}
-		p := space.PartitionOf(m.Entries[0].Key, g.Partitions())
-		b := g.NewBatch()
-		at := b.DoIn(p, op)
-		if err := g.Run(ctx, b); err != nil {
-			return nil, err
-		}
-		r, err := b.Result(at)
-		switch {
-		case err == nil:
-			es := make([]Entry, len(r.Entries))
-			for i, e := range r.Entries {
-				es[i] = entryOf(e)
-			}
-			return es, nil
-		case r.Code != space.CodeNotFound:
-			return nil, err
-		}
-		if i := slices.Index(rest, p); i >= 0 {
-			rest = rest[i+1:]
-		}
-	}
-	return nil, nil
 }
 
 // Key returns the key form of a string, []byte, integer or RoutedKey.

@@ -190,6 +190,20 @@ func TestRoutingFieldDecidesThePartition(t *testing.T) {
 	if o, err := orders.Read(ctx, grid.RoutedKey{Routing: "ann", Key: 7}); o.Total != 7 || err != nil {
 		t.Errorf("%v, %v", o, err)
 	}
+	made, err := orders.Change(ctx, grid.RoutedKey{Routing: "ann", Key: 99}, grid.OrCreate(), grid.Set("customer", "ann"), grid.Add("total", 5))
+	if err != nil || made.Value.ID != 99 || made.Value.Total != 5 {
+		t.Errorf("an order made by a change: %v, %v", made, err)
+	}
+	n := 0
+	for _, err := range orders.QueryWith(ctx, grid.Where("state = ''"), grid.QueryOptions{Limit: 4, AllowScan: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 4 {
+		t.Errorf("a query of four has %d", n)
+	}
 	if _, err := orders.Write(ctx, order{ID: 1}); !errors.Is(err, grid.ErrInvalid) {
 		t.Errorf("an order of nobody: %v", err)
 	}

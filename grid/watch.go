@@ -97,11 +97,16 @@ func (g *Grid) Watch(ctx context.Context, spaceName string, o WatchOptions) (*Wa
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{g: g, def: def, claims: o.Claims, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
 	template, condition, err := filterFor(&def, o.Where.And(o.Template))
 	if err != nil {
 		return nil, err
 	}
+	return g.watch(def, template, condition, o)
+}
+
+// watch is Watch once the space and the parts of the filter are known.
+func (g *Grid) watch(def space.Definition, template, condition []byte, o WatchOptions) (w *Watcher, err error) {
+	w = &Watcher{g: g, def: def, claims: o.Claims, at: map[space.PartitionID]space.Position{}, snapshot: map[space.PartitionID]bool{}}
 	if w.filter, err = space.NewFilter(template, condition); err != nil {
 		return nil, err
 	}

@@ -183,7 +183,7 @@ func (a *app) takeCommand() *cobra.Command {
 				return err
 			}
 			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
-				es, err := g.TakeMatch(ctx, args[0], t, limit, scan)
+				es, err := g.TakeMatch(ctx, args[0], t, grid.TakeOptions{Limit: limit, AllowScan: scan})
 				if err != nil {
 					return err
 				}

@@ -278,7 +278,7 @@ func spaceTake(d *dialog, c Command) {
 	case a.key != nil:
 		d.byKey(space.Op{Code: space.OpTake, Space: def.ID, Key: a.key, Match: a.version, Flags: space.FlagReturn})
 	default:
-		taken, err := d.commands.grid.TakeMatch(d.ctx, def.Name, a.match, max(a.limit, 1), a.allowScan)
+		taken, err := d.commands.grid.TakeMatch(d.ctx, def.Name, a.match, grid.TakeOptions{Limit: a.limit, AllowScan: a.allowScan})
 		if err != nil && !isNotFound(err) {
 			d.fail(err)
 			return

@@ -68,7 +68,7 @@ func (s *Server) takeMatch(w http.ResponseWriter, r *http.Request) error {
 	case m.Limit == 0 || m.Limit > maxTake:
 		return invalid(fmt.Sprintf("a take removes 1 to %d entries", maxTake), "repeat it for more")
 	}
-	es, err := s.grid.TakeMatch(r.Context(), r.PathValue("space"), t, m.Limit, m.AllowScan)
+	es, err := s.grid.TakeMatch(r.Context(), r.PathValue("space"), t, grid.TakeOptions{Limit: m.Limit, AllowScan: m.AllowScan})
 	if err != nil {
 		return err
 	}

@@ -294,13 +294,14 @@ func (w *walk) entry(e space.Entry) bool {
 // one, are ended first.
 func (h *held) count(ctx context.Context, l *leadership, q *Aggregate) (int, error) {
 	for {
-		n := 0
+		n, gone := 0, false
 		var due []systemCommand
 		look := func() {
 			for _, id := range q.Partitions {
 				p := h.host.partition(id)
 				if p == nil {
-					continue // it went a moment ago: the confirmation fails
+					gone = true
+					return
 				}
 				if l != nil {
 					if d := p.NextDeadline(); d != space.Never && d <= l.now(id) {
@@ -312,12 +313,13 @@ func (h *held) count(ctx context.Context, l *leadership, q *Aggregate) (int, err
 		}
 		if l == nil {
 			look()
-			return n, nil
-		}
-		if err := h.group.Inspect(ctx, look); err != nil {
+		} else if err := h.group.Inspect(ctx, look); err != nil {
 			return 0, h.closing(err)
 		}
-		if len(due) == 0 {
+		switch {
+		case gone:
+			return 0, &NotLeaderError{Group: h.id}
+		case len(due) == 0:
 			return n, nil
 		}
 		if err := h.order(ctx, l, due); err != nil {

@@ -355,3 +355,43 @@ func BenchmarkAggregate(b *testing.B) {
 		})
 	}
 }
+
+// What a claim hides counts for nobody until the claim ends, whichever way the
+// answer is found.
+func TestAggregatesLeaveClaimedEntriesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := alone(t, NodeConfig{Partitions: 2}).Router()
+		made, err := r.Control(t.Context(), &CreateSpace{Definition: space.Definition{
+			Name: "seats", Shape: space.ShapeFields, Indexes: []space.Index{{Name: "section", Fields: []string{"section"}}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeSeats(t, r, made.Space, 40)
+		counts := func() (all []int64) {
+			for _, q := range []Aggregate{
+				{Spec: &aggregate.Spec{Columns: []aggregate.Column{aggregate.Count()}}},
+				{Spec: &aggregate.Spec{Columns: []aggregate.Column{aggregate.CountOf("price")}}},
+				{Spec: &aggregate.Spec{Columns: []aggregate.Column{aggregate.Count()}}, Template: encoded(t, map[string]any{"section": "A"})},
+			} {
+				q.Space = made.Space
+				p, err := r.Aggregate(t.Context(), Linearizable, q)
+				all = append(all, rowsOf(t, p, err)[0][0].(int64))
+			}
+			return all
+		}
+		for _, key := range []string{"seat0", "seat4", "seat8"} { // all in section A
+			reply := one(t, r, key, space.Op{Code: space.OpClaim, Space: made.Space, Key: []byte(key), Lease: time.Minute})
+			if reply.Err() != nil {
+				t.Fatal(reply.Err())
+			}
+		}
+		if got := counts(); !slices.Equal(got, []int64{37, 37, 7}) {
+			t.Errorf("beside three claims: %v", got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := counts(); !slices.Equal(got, []int64{40, 40, 10}) {
+			t.Errorf("after them: %v", got)
+		}
+	})
+}

@@ -266,6 +266,7 @@ func (n *Node) Match(ctx context.Context, g GroupID, level Level, q Match) (Matc
 func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.PartitionID, room int, m *Matched) (more bool, err error) {
 	want := min(q.Limit, maxMatched) - len(m.Entries)
 	var found []space.Entry
+	var seq space.Seq
 	search := func() error {
 		gone := false
 		err := h.group.Inspect(ctx, func() {
@@ -274,6 +275,7 @@ func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.Part
 				gone = true
 				return
 			}
+			seq = p.Changelog().Last()
 			found, more, m.Code = p.Match(nil, q.Space, q.Template, q.Predicate, m.Next, want, room, q.AllowScan)
 		})
 		if err != nil || gone {
@@ -299,6 +301,7 @@ func (h *held) match(ctx context.Context, l *leadership, q *Match, id space.Part
 		m.Next = found[len(found)-1].Order + 1
 	}
 	m.Entries = append(m.Entries, found...)
+	m.Seqs = append(m.Seqs, seq)
 	return more, nil
 }
 

@@ -67,6 +67,9 @@ func (r *Router) Match(ctx context.Context, level Level, q Match) (Matched, erro
 			return Matched{}, err
 		}
 		all.Entries = append(all.Entries, m.Entries...)
+		if again := len(all.Seqs) - all.Done; again >= 0 && again <= len(m.Seqs) {
+			all.Seqs = append(all.Seqs, m.Seqs[again:]...)
+		}
 		all.Code, all.Done, all.Next = m.Code, all.Done+m.Done, m.Next
 	}
 	return all, nil

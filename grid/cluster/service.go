@@ -116,6 +116,9 @@ type Matched struct {
 	// the lowest order number not yet searched in the one after them.
 	Done int
 	Next uint64
+	// Seqs has, for each partition that was searched at all, the last change that
+	// the search saw; of several searches of one partition, the first one's.
+	Seqs []space.Seq
 }
 
 // Invocation is one call of a handler. Its identity is that of the command that

@@ -346,12 +346,20 @@ func appendMatched(dst []byte, m *Matched) []byte {
 	dst = append(dst, byte(m.Code))
 	dst = binary.AppendUvarint(dst, uint64(m.Done))
 	dst = binary.AppendUvarint(dst, m.Next)
+	dst = binary.AppendUvarint(dst, uint64(len(m.Seqs)))
+	for _, seq := range m.Seqs {
+		dst = binary.AppendUvarint(dst, uint64(seq))
+	}
 	return appendEntries(dst, m.Entries)
 }
 
 func parseMatched(b []byte) (Matched, error) {
 	p := wire.NewParser(b)
-	m := Matched{Code: space.Code(p.Byte()), Done: int(min(p.Uvarint(), MaxPartitions)), Next: p.Uvarint(), Entries: parseEntries(p)}
+	m := Matched{Code: space.Code(p.Byte()), Done: int(min(p.Uvarint(), MaxPartitions)), Next: p.Uvarint()}
+	for range parseCount(p, MaxPartitions, 1) {
+		m.Seqs = append(m.Seqs, space.Seq(p.Uvarint()))
+	}
+	m.Entries = parseEntries(p)
 	return m, p.End()
 }
 

@@ -135,6 +135,9 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 		if code == OK {
 			code = checkValue(&e.space.def, e.entry.Kind, len(changed))
 		}
+		if code == OK && !e.space.def.routed(e.entry.Key, e.entry.Kind, changed) {
+			code = CodeInvalid
+		}
 		if code != OK {
 			return code
 		}

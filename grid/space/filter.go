@@ -27,9 +27,6 @@ type templateField struct {
 // maxTemplateFields bounds the work per entry examined.
 const maxTemplateFields = 64
 
-// parseFilter reads the filter of an operation.
-func parseFilter(o *Op) (filter, Code) { return newFilter(o.Template, o.Predicate) }
-
 // newFilter reads a template, a canonical msgpack map, and the binary form of a
 // predicate. What is nil or empty asks for nothing. The filter aliases both.
 func newFilter(template, pred []byte) (f filter, code Code) {

@@ -23,6 +23,12 @@ func FuzzCommand(f *testing.F) {
 		space.Op{Code: space.OpAck, Token: token})
 	f.Add(claims.Append(nil))
 	for _, c := range []space.Command{
+		prepareOps(1, put("a", "2"), space.Op{Code: space.OpCheckMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Match: 1}),
+		decideTxn(1, true, 90), finishTxn(txn(1), true), settleTxn(txn(1), 5),
+	} {
+		f.Add(c.Append(nil))
+	}
+	for _, c := range []space.Command{
 		space.TickCommand(), space.EpochCommand(5), space.TrimCommand(space.Trim{Floor: 3}), space.DropCommand(1),
 		space.DefineCommand(&space.Definition{ID: 5, Name: "x"}), space.SinkCommand(space.Sink{ID: 2, Name: "s"}),
 	} {

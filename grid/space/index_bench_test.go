@@ -119,11 +119,12 @@ func BenchmarkIndexUpkeep(b *testing.B) {
 		for _, x := range indexes {
 			name += " " + x.Name
 		}
-		p := tickets(b, n, indexes...)
 		for _, kind := range []struct {
 			name  string
 			value func(i int) int
-		}{{"changed", func(i int) int { return i*31 + 17 }}, {"same", func(i int) int { return i }}} {
+			shift int // of the values with each round over all entries
+		}{{"changed", func(i int) int { return i*31 + 17 }, 1}, {"same", func(i int) int { return i }, 0}} {
+			p := tickets(b, n, indexes...)
 			values := make([][]byte, n)
 			for i := range values {
 				values[i] = ticket(kind.value(i))
@@ -134,7 +135,7 @@ func BenchmarkIndexUpkeep(b *testing.B) {
 					i++
 					at := i * 7919 % n
 					keys = fmt.Appendf(keys[:0], "ticket-%08d", at)
-					p.Apply(0, &Command{Ops: []Op{{Code: OpWrite, Space: 1, Key: keys, Kind: KindFields, Value: values[(at+i/n)%n]}}})
+					p.Apply(0, &Command{Ops: []Op{{Code: OpWrite, Space: 1, Key: keys, Kind: KindFields, Value: values[(at+i/n*kind.shift)%n]}}})
 					if i%10_000 == 0 {
 						trimAll(p)
 					}

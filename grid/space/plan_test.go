@@ -127,8 +127,13 @@ func TestWhatIsFoundDoesNotDependOnThePlan(t *testing.T) {
 			for range rapid.IntRange(1, 60).Draw(t, "writes") {
 				key := fmt.Appendf(nil, "k%d", rapid.IntRange(0, 80).Draw(t, "key"))
 				o := Op{Code: OpWrite, Space: 1, Key: key, Kind: KindFields, Value: drawEntry(t)}
-				if rapid.IntRange(0, 9).Draw(t, "take") == 0 {
+				switch rapid.IntRange(0, 9).Draw(t, "instead") {
+				case 0:
 					o = Op{Code: OpTake, Space: 1, Key: key}
+				case 1:
+					o = Op{Code: OpClaim, Space: 1, Key: key}
+				case 2:
+					o = Op{Code: OpNack, Token: Token{Number: Seq(rapid.IntRange(1, int(p.seq)).Draw(t, "token"))}}
 				}
 				applyOps(t, p, Command{Ops: []Op{o}, Independent: true})
 			}

@@ -25,11 +25,11 @@ const (
 	// frontScan is how many entries are looked at before an index is asked for a
 	// wide range: where much matches, the oldest of it lies in front.
 	frontScan = 256
-	// gatherFirst and maxGather are how many of the lowest order numbers of a
+	// keepFirst and keepMost are how many of the lowest order numbers of a
 	// range are kept at once, in the first pass over it and at most (half a
 	// megabyte).
-	gatherFirst = 64
-	maxGather   = 64 << 10
+	keepFirst = 64
+	keepMost  = 64 << 10
 )
 
 // match calls fn for the records that match, ascending by order from the given
@@ -171,7 +171,7 @@ func (s *search) front(fn found) bool {
 // gather offers the entries of ranges, which the index holds by value: pass by
 // pass it finds the lowest orders that lie ahead.
 func (s *search) gather(r *route, fn found) {
-	for keep := gatherFirst; ; keep = min(8*keep, maxGather) {
+	for keep := keepFirst; ; keep = min(8*keep, keepMost) {
 		orders := s.lowest(r, keep)
 		slices.Sort(orders)
 		for _, order := range orders {

@@ -61,7 +61,7 @@ const (
 	// keeps their numbers.
 	MaxParticipants = 256
 	// maxChangesChecked bounds the changes that an OpCheckMatch goes through, all
-	// of them inside Apply: about ten milliseconds.
+	// of them inside Apply: about five milliseconds.
 	maxChangesChecked = 16384
 )
 
