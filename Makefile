@@ -7,10 +7,10 @@ COMMAND  := $(GO) run ./cmd/spacegrid
 
 FUZZTIME   ?= 10s# for each fuzz target
 FUZZBUDGET ?= 300# seconds for all of them; targets get less when there are many
-ARGS       ?=# handed on by trial, demo and bench
+ARGS       ?=# handed on by trial, takes, claims, demo and bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test race fuzz lint fmt format vet verify rules readme trial demo bench ci clean
+.PHONY: help build install test race fuzz lint fmt format vet verify rules readme trial takes claims demo bench ci clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ readme: ## run the commands that README.md promises
 
 trial: ## run the acceptance trial
 	scripts/trial $(ARGS)
+
+takes: ## take entries while leaders are killed, and look whether each was handed out once
+	scripts/work takes $(ARGS)
+
+claims: ## claim entries of ordered groups while leaders and holders are killed
+	scripts/work claims $(ARGS)
 
 demo: ## run the demonstration
 	$(COMMAND) demo $(ARGS)

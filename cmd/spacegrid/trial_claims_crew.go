@@ -74,7 +74,7 @@ func (c *crew) awaitWork(ctx context.Context, h *child) error {
 func (c *crew) dismiss(ctx context.Context) error {
 	for _, h := range c.active {
 		if err := h.stdin.Close(); err != nil {
-			return err
+			return fmt.Errorf("%s ended by itself: %w: %s", h.name, err, h.tail())
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dismissTime)
@@ -131,24 +131,30 @@ func (c *crew) history(left map[string]map[string]storedRow) (h *check.ClaimHist
 // grantsOf turns the lines of one holder into grants, and counts the claims whose
 // work had begun and not ended.
 func grantsOf(holder string, lines []holderLine, t *claimsTally) (grants []check.Grant, open int, err error) {
-	at := map[check.Job]int{} // the last grant of each job
-	working := map[check.Job]bool{}
+	// A holder may have a job twice, under two tokens, and tokens of two groups may
+	// be equal.
+	type held struct {
+		check.Job
+		check.Token
+	}
+	at, working := map[held]int{}, map[held]bool{}
 	for i := range lines {
 		l := &lines[i]
+		c := held{l.Job, l.Token}
 		if l.Do == doClaim {
-			at[l.Job] = len(grants)
-			working[l.Job] = true
+			at[c] = len(grants)
+			working[c] = true
 			grants = append(grants, check.Grant{Job: l.Job, Token: l.Token, Holder: holder, Asked: l.Asked, Got: l.Got})
 			continue
 		}
-		n, ok := at[l.Job]
-		if !ok || grants[n].Token != l.Token {
+		n, ok := at[c]
+		if !ok {
 			return nil, 0, fmt.Errorf("%s: line %d is about a claim that it did not have", holder, i+1)
 		}
 		g := &grants[n]
 		switch {
 		case l.Do == doWork:
-			delete(working, l.Job)
+			delete(working, c)
 		case l.Do == doAck:
 			g.Acked, g.Ack, g.AckAsked, g.AckGot = true, l.Outcome, l.Asked, l.Got
 			if l.Late && l.Outcome == check.Refused {

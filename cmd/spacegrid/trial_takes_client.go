@@ -23,6 +23,8 @@ const (
 	// aheadMax is how many entries writers may be ahead of the takers, for each
 	// writer: enough for takers to find, little enough to be gone soon at the end.
 	aheadMax = 16
+	// takeWait is how long a taker waits that waits: longer than most failovers.
+	takeWait = 2 * time.Second
 	// idleTime is how long a client waits that has nothing to do.
 	idleTime = 2 * time.Millisecond
 )

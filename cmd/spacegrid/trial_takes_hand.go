@@ -8,8 +8,12 @@ import (
 	"github.com/spacegrid/spacegrid/grid"
 )
 
-// takeParcel takes any parcel of a kind, or returns grid.ErrNotFound.
-func takeParcel(ctx context.Context, s *grid.Space[parcel], _ int, kind string, _ bool) (parcel, error) {
+// takeParcel takes any parcel of a kind, or returns grid.ErrNotFound. Odd takers
+// wait for one while there are writers, even ones ask again.
+func takeParcel(ctx context.Context, s *grid.Space[parcel], taker int, kind string, over bool) (parcel, error) {
+	if taker%2 == 1 && !over {
+		return s.TakeMatch(ctx, grid.Template{"kind": kind}, grid.Wait(takeWait))
+	}
 	return s.TakeMatch(ctx, grid.Template{"kind": kind})
 }
 
