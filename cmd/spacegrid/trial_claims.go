@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -171,30 +171,39 @@ func (w *work) claimsLoad(ctx context.Context, c *crew) error {
 		return fmt.Errorf("the writer: %w", err)
 	}
 	w.sayf("%d holders were killed; the load has ended; the others empty the queue", c.struck)
-	if err := w.errandsDone(ctx); err != nil {
-		return err
-	}
+	w.errandsDone(ctx)
 	return c.dismiss(ctx)
 }
 
-// errandsDone waits until nothing can be claimed and nothing comes back for longer
-// than a claim lasts. An entry that is left in the end is for the checker.
-func (w *work) errandsDone(ctx context.Context) error {
-	g, err := grid.Dial(ctx, w.cluster.addrs()...)
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	for seen := time.Now(); time.Since(seen) < quietQueue; {
-		for _, err := range g.Query(ctx, errandSpace, nil, grid.QueryOptions{AllowScan: true, Limit: 1}) {
-			if err != nil {
-				return fmt.Errorf("wait until the queue is empty: %w", err)
+// errandsDone waits until no member has anything but dead letters: entries that are
+// claimed or rest after a nack count as there. What does not end in time is for the
+// checker.
+func (w *work) errandsDone(ctx context.Context) {
+	err := poll(ctx, drainTime, "wait until the queue is empty", func(ctx context.Context) error {
+		for _, m := range w.cluster.members {
+			var s memberStatus
+			var spaces []spaceCount
+			if err := errors.Join(m.ask(ctx, "status", &s), m.ask(ctx, "spaces", &spaces)); err != nil {
+				return fmt.Errorf("member %s: %w", m.name, err)
 			}
-			seen = time.Now()
+			for _, x := range spaces {
+				if x.Name == deadSpace {
+					s.Entries -= x.Entries
+				}
+			}
+			if s.Entries > 0 {
+				return fmt.Errorf("%d entries on member %s", s.Entries, m.name)
+			}
 		}
-		sleep(ctx, askPoll)
+		return nil
+	})
+	if err != nil {
+		w.defectf("%v", err)
 	}
-	return nil
+}
+
+// spaceCount is how many entries of a space a member has, hidden ones left out.
+type spaceCount struct {
+	Name    string `json:"name"`
+	Entries int    `json:"entries"`
 }

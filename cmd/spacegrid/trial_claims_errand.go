@@ -25,8 +25,6 @@ const (
 	// errandAttempts is how many claims of an errand may end without an ack. A
 	// holder that is killed uses one up.
 	errandAttempts = 8
-	// quietQueue is longer than anything that is claimed or rests can stay hidden.
-	quietQueue = claimLease + time.Second
 	// poisonEvery is how many errands there are for one that nobody can do.
 	poisonEvery = 200
 	// errandWriters is how many write at once, each its own groups.

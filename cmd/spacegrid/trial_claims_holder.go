@@ -20,10 +20,10 @@ const (
 	claimWait = 500 * time.Millisecond
 	// workMax bounds the work on one claim, and nackDelay how long what is given
 	// back rests.
-	workMax   = 10 * time.Millisecond
+	workMax   = 20 * time.Millisecond
 	nackDelay = 50 * time.Millisecond
-	// lateTime is how much too late a late acknowledgement is.
-	lateTimeOver = 500 * time.Millisecond
+	// tooLate is how long after the end of its claim a late acknowledgement comes.
+	tooLate = 500 * time.Millisecond
 )
 
 // What holders do otherwise than to work and acknowledge, each in so many of a
@@ -122,7 +122,7 @@ type holder struct {
 	begun func()
 }
 
-// held is a claim with the line of its history.
+// heldErrand is a claim with the line of its history.
 type heldErrand struct {
 	claim *grid.Held[errand]
 	line  holderLine
@@ -144,7 +144,7 @@ func (h *holder) one(ctx context.Context, n int) error {
 	time.Sleep(rand.N(workMax))
 	late := dice >= 100-latePercent
 	if late {
-		time.Sleep(claimLease + lateTimeOver)
+		time.Sleep(claimLease + tooLate)
 	}
 	c.line.Do, c.line.Late = doWork, late
 	if err := h.log.note(&c.line); err != nil {
