@@ -125,8 +125,11 @@ func (c *crew) demand(r *claimsReport) {
 	if r.Left > 0 {
 		c.work.defectf("%d entries are left, though holders went on until they found none", r.Left)
 	}
+	if least := c.flags.minKills(); r.HoldersKilled < least {
+		c.work.defectf("%d holders were killed in the middle of their work, and %d is the least", r.HoldersKilled, least)
+	}
 	for what, n := range map[string]int{
-		"holders killed in the middle of their work": r.HoldersKilled, "late acknowledgements refused": r.RefusedLateAcks,
+		"late acknowledgements refused": r.RefusedLateAcks,
 		"claims given back": r.Nacked, "claims extended": r.Extended, "dead letters": r.DeadLettered,
 	} {
 		if n == 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -46,6 +47,9 @@ func (c *crew) strikes(ctx context.Context) error {
 			return err
 		}
 		victim.kill()
+		if !victim.killed() {
+			return fmt.Errorf("%s ended by itself: %w: %s", victim.name, errors.Join(errEnded, victim.err), victim.tail())
+		}
 		c.struck++
 		c.active = c.active[1:]
 		if err := c.hire(); err != nil {
