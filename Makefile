@@ -10,10 +10,10 @@ FUZZBUDGET ?= 300# seconds for all of them; targets get less when there are many
 TIME       ?= 10m# for the comparison with the model
 SEED       ?= 0# of it; 0 is drawn at random
 DATA       ?=# a CSV file for queries
-ARGS       ?=# handed on by trial, demo and bench
+ARGS       ?=# handed on by trial, takes, claims, demo and bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test race model fuzz lint fmt format vet verify rules readme trial queries demo bench ci clean
+.PHONY: help build install test race model fuzz lint fmt format vet verify rules readme trial takes claims queries demo bench ci clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ readme: ## run the commands that README.md promises
 
 trial: ## run the acceptance trial
 	scripts/trial $(ARGS)
+
+takes: ## take entries while leaders are killed, and look whether each was handed out once
+	scripts/work takes $(ARGS)
+
+claims: ## claim entries of ordered groups while leaders and holders are killed
+	scripts/work claims $(ARGS)
 
 queries: ## compare the answers about the CSV file DATA (birdstrikes.csv, whole) with those of SQLite
 	@[ -f "$(DATA)" ] || { echo "give a file: make queries DATA=/path/to/birdstrikes.csv"; exit 1; }
