@@ -113,7 +113,10 @@ func importStrikes(t *testing.T, csv string) *strikes {
 		args = append(args, "--index", index)
 	}
 	var out, errs bytes.Buffer
-	var done struct{ Rows, Skipped int }
+	var done struct {
+		Rows    int `json:"rows"`
+		Skipped int `json:"skipped"`
+	}
 	if code := run(t.Context(), args, nil, &out, &errs); code != 0 {
 		t.Fatalf("status %d: %s", code, &errs)
 	}
