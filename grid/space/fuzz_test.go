@@ -22,6 +22,9 @@ func FuzzCommand(f *testing.F) {
 		space.Op{Code: space.OpNack, Token: token, Lease: 3, Flags: space.FlagUncounted, Mutations: []space.Mutation{{Code: space.MutAppend, Arg: []byte("x")}}},
 		space.Op{Code: space.OpAck, Token: token})
 	f.Add(claims.Append(nil))
+	for _, c := range meetingCommands() {
+		f.Add(c.Append(nil))
+	}
 	for _, c := range []space.Command{
 		space.TickCommand(), space.EpochCommand(5), space.TrimCommand(space.Trim{Floor: 3}), space.DropCommand(1),
 		space.DefineCommand(&space.Definition{ID: 5, Name: "x"}), space.SinkCommand(space.Sink{ID: 2, Name: "s"}),
@@ -66,6 +69,11 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(out.Bytes())
+	var everything bytes.Buffer
+	if err := meetingOfAll(f).Image().Export(&everything); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(everything.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := space.Restore(bytes.NewReader(b))
 		if err == nil && bytes.Equal(b, out.Bytes()) && q.Image().Digest() != p.Image().Digest() {
