@@ -95,14 +95,14 @@ func (pr *prepared) claim(n int, until Time, result, entry int) {
 func (p *Partition) prepareHeld(o *Op, i int) Code {
 	number := o.Token.Number
 	c, ok := p.claims.byNumber[number]
-	if edit := p.prep.edit(number); edit != nil {
-		c = edit.claim
-	}
 	if !ok || c.epoch != o.Token.Epoch || c.delayed {
 		return CodeFenced
 	}
 	e, n := p.claimedEffect(&c)
-	if e.ends != 0 {
+	if e.edit > 0 {
+		c = p.prep.held[e.edit-1].claim
+	}
+	if c.delayed || e.ends != 0 {
 		return CodeFenced // by an operation before this one
 	}
 	switch o.Code {
@@ -114,7 +114,7 @@ func (p *Partition) prepareHeld(o *Op, i int) Code {
 		until, code := p.claimUntil(&e.space.def, o.Lease)
 		if code == OK {
 			c.until = until
-			p.prep.setEdit(claimEdit{number: number, claim: c})
+			p.prep.setEdit(n, claimEdit{number: number, claim: c})
 		}
 		return code
 	}
@@ -157,26 +157,18 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 	if len(o.Mutations) > 0 {
 		edit.value, edit.changed = value, true
 	}
-	p.prep.setEdit(edit)
+	p.prep.setEdit(n, edit)
 	return OK
 }
 
-// edit returns what the command has made of a claim so far, or nil.
-func (pr *prepared) edit(number Seq) *claimEdit {
-	for i := range pr.held {
-		if pr.held[i].number == number {
-			return &pr.held[i]
-		}
+// setEdit notes what becomes of the claim on the entry of effect n.
+func (pr *prepared) setEdit(n int, x claimEdit) {
+	e := &pr.effects[n]
+	if e.edit == 0 {
+		pr.held = append(pr.held, x)
+		e.edit = len(pr.held)
 	}
-	return nil
-}
-
-func (pr *prepared) setEdit(x claimEdit) {
-	if e := pr.edit(x.number); e != nil {
-		*e = x
-		return
-	}
-	pr.held = append(pr.held, x)
+	pr.held[e.edit-1] = x
 }
 
 // installClaims puts in force what the command made of claims that stay.

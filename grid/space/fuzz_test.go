@@ -31,6 +31,9 @@ func FuzzCommand(f *testing.F) {
 		space.Op{Code: space.OpNack, Token: token, Lease: 3, Flags: space.FlagUncounted, Mutations: []space.Mutation{{Code: space.MutAppend, Arg: []byte("x")}}},
 		space.Op{Code: space.OpAck, Token: token})
 	f.Add(claims.Append(nil))
+	for _, c := range meetingCommands() {
+		f.Add(c.Append(nil))
+	}
 	for _, c := range []space.Command{
 		prepareOps(1, put("a", "2"), space.Op{Code: space.OpCheckMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Match: 1}),
 		decideTxn(1, true, 90), finishTxn(txn(1), true), settleTxn(txn(1), 5),
@@ -84,6 +87,11 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(out.Bytes())
+	var everything bytes.Buffer
+	if err := meetingOfAll(f).Image().Export(&everything); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(everything.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := space.Restore(bytes.NewReader(b))
 		if err == nil && bytes.Equal(b, out.Bytes()) && q.Image().Digest() != p.Image().Digest() {

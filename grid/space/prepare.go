@@ -43,6 +43,7 @@ type effect struct {
 	entry   Entry // Version is unnumbered from the first write of the command until it is installed
 
 	ends     Seq   // the claim that the command ends, or 0
+	edit     int   // position in held of what becomes of its claim, from 1; 0 is none
 	released bool  // the command shows the entry again
 	claimed  Time  // the end of the claim that the command makes, or 0
 	token    Token // of that claim, once installed

@@ -249,6 +249,7 @@ func (o *Op) preparable() bool {
 // kept copies what the operations of c, which are prepared, come to.
 func (p *Partition) kept(c *Command) *preparedTxn {
 	t := &preparedTxn{}
+	grants := p.grants(c)
 	for j := range p.prep.effects {
 		x := &p.prep.effects[j]
 		k := preparedKey{space: x.space.def.ID, key: append([]byte(nil), x.entry.Key...), version: x.before(), write: x.real()}
@@ -257,7 +258,8 @@ func (p *Partition) kept(c *Command) *preparedTxn {
 		}
 		if k.write && k.exists {
 			k.value = append([]byte{}, x.entry.Value...)
-			k.deadline, k.granted = x.entry.Deadline, p.grants(c, x, j)
+			k.deadline = x.entry.Deadline
+			k.granted = !x.existed || k.deadline != Time(x.old.Deadline()) || grants[j]
 			if k.granted && k.deadline != Never {
 				k.deadline -= p.clock
 			}
@@ -285,19 +287,17 @@ func (g *guard) parse() bool {
 	return code == OK
 }
 
-// grants reports whether the lease of effect j of the command was granted by it,
-// so that it begins with the commit.
-func (p *Partition) grants(c *Command, x *effect, j int) bool {
-	if !x.existed || x.entry.Deadline != Time(x.old.Deadline()) {
-		return true
-	}
+// grants reports of each effect whether an operation of the command has granted
+// its lease anew, so that it begins with the commit even if its end is the same.
+func (p *Partition) grants(c *Command) []bool {
+	granted := make([]bool, len(p.prep.effects))
 	for i := range c.Ops {
 		o := &c.Ops[i]
-		if p.prep.made[i] == j && (o.Code == OpRenew || o.Code == OpWrite && o.Flags&FlagKeepLease == 0) {
-			return true
+		if n := p.prep.made[i]; n >= 0 && (o.Code == OpRenew || o.Code == OpWrite && o.Flags&FlagKeepLease == 0) {
+			granted[n] = true
 		}
 	}
-	return false
+	return granted
 }
 
 // settlePrepared takes the marks of entries without a version out of the results:
