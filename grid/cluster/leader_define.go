@@ -99,7 +99,7 @@ func (h *held) acquaint(ctx context.Context, l *leadership, p *carried, id space
 		s := h.n.control.State()
 		if def, ok := s.SpaceByID(id); ok {
 			// A failure shows in the command that follows: it finds no space.
-			_ = h.order(ctx, l, []systemCommand{{p.ID(), space.DefineCommand(def)}})
+			_ = h.order(ctx, l, defining(p.Partition, s, def))
 			return nil
 		}
 		if id <= s.LastSpace {
@@ -111,6 +111,18 @@ func (h *held) acquaint(ctx context.Context, l *leadership, p *carried, id space
 			return fmt.Errorf("%w: this member has not heard of space %d yet", ErrUnavailable, id)
 		}
 	}
+}
+
+// defining returns the commands that make a space known to a partition, and before
+// it the space that its dead letters go to: an entry whose last attempt fails
+// would not find it otherwise, and stay.
+func defining(p *space.Partition, s *State, def *space.Definition) (commands []systemCommand) {
+	if dead, ok := s.SpaceByID(def.DeadLetter); ok {
+		if _, code := p.Get(dead.ID, nil); code == space.CodeNoSpace {
+			commands = append(commands, systemCommand{p.ID(), space.DefineCommand(dead)})
+		}
+	}
+	return append(commands, systemCommand{p.ID(), space.DefineCommand(def)})
 }
 
 // acquaintAll does so for every space that the operations name.

@@ -30,8 +30,8 @@ func (f *offers) take() (offer, bool) {
 
 // available is called when an entry can be handed out that could not be before:
 // it was written or changed, a claim on it ended, or it came to the head of its
-// group. Those who name its key may have it before that. Whoever waits for such an entry gets it before Apply returns, and before
-// any other command can: see serve.
+// group. Those who name its key may have it before that. Whoever waits for such an
+// entry gets it before Apply returns, and before any other command can: see serve.
 func (p *Partition) available(sp *entries, order uint64) {
 	if p.waits.of(sp.def.ID) != nil {
 		p.waits.offers.add(offer{sp.def.ID, order})
@@ -74,11 +74,8 @@ func (p *Partition) serveOne(o offer) (again bool) {
 	p.waits.ops = append(p.waits.ops[:0], x.handOut(&e))
 	p.gather(sp, x, len(e.Key)+len(e.Value))
 	defer clear(p.waits.ops)
-	reply := p.handOut(p.waits.ops)
-	switch {
-	case reply.Code == OK:
-		reply.Results = joinResults(reply.Results)
-	case mayCome(reply.Results[reply.Failed].Code):
+	reply := p.handOut(x, p.waits.ops)
+	if reply.Code != OK && mayCome(reply.Results[reply.Failed].Code) {
 		return false // not now after all: it will be offered again
 	}
 	p.answerWaiter(x, &reply)
@@ -87,11 +84,24 @@ func (p *Partition) serveOne(o offer) (again bool) {
 
 // handOut carries out the hand-outs to one waiter: all of them, or the first if
 // they do not go together.
-func (p *Partition) handOut(ops []Op) Reply {
-	reply := p.applyOps(&Command{Ops: ops})
+func (p *Partition) handOut(x *waiter, ops []Op) Reply {
+	reply := p.handOutAll(x, ops)
 	if reply.Code != OK && len(ops) > 1 {
 		p.prep.reset()
-		reply = p.applyOps(&Command{Ops: ops[:1]})
+		reply = p.handOutAll(x, ops[:1])
+	}
+	return reply
+}
+
+// handOutAll carries out hand-outs by key as what the waiter asked for: one
+// operation, or a reservation.
+func (p *Partition) handOutAll(x *waiter, ops []Op) Reply {
+	if x.op.reserves() {
+		return p.reserve(x.session, &x.op, ops...)
+	}
+	reply := p.applyOps(&Command{Ops: ops})
+	if reply.Code == OK {
+		reply.Results = joinResults(reply.Results)
 	}
 	return reply
 }

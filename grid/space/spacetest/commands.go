@@ -324,6 +324,10 @@ func (g *Commands) waitingTake() space.Op {
 		return o
 	}
 	o.Limit = rapid.IntRange(0, 3).Draw(t, "limit")
+	if o.Code == space.OpTakeMatch && rapid.Bool().Draw(t, "reserve") {
+		o.Txn = space.TxnID{Session: 9, Number: uint64(rapid.IntRange(1, 3).Draw(t, "txn"))}
+		o.Lease = time.Duration(rapid.IntRange(0, 9).Draw(t, "reserved"))
+	}
 	if rapid.Bool().Draw(t, "template") {
 		o.Template = encode(DrawFields(t))
 	}

@@ -63,6 +63,9 @@ func mayWait(c *space.Command) bool {
 	for i := range c.Ops {
 		o := &c.Ops[i]
 		takes := o.Code == space.OpTake || o.Code == space.OpTakeMatch || o.Code == space.OpClaim || o.Code == space.OpClaimMatch
+		if o.Wait == 0 && o.Code == space.OpTakeMatch && o.Txn != (space.TxnID{}) {
+			return false
+		}
 		if o.Wait != 0 && (o.Wait < 0 || !takes || o.Match != 0 || len(c.Ops) > 1 || c.Session == 0 || c.Independent) {
 			return false
 		}
@@ -112,13 +115,29 @@ func (m *Model) serveOne() bool {
 		for _, key := range s.inOrder() {
 			for i, w := range m.waits.list {
 				if w.op.Space == id && !s.entries[key].Claimed && !m.txns.holds(id, key) && w.wants(s, s.entries[key]) {
-					m.end(i, m.run(&space.Command{Ops: []space.Op{w.op}}))
+					m.end(i, m.hand(w.session, w.op))
 					return true
 				}
 			}
 		}
 	}
 	return false
+}
+
+// hand carries out a waiting command as if it did not wait. One that reserves is
+// a transaction of its own, prepared, of which it sees the one take.
+func (m *Model) hand(id space.SessionID, o space.Op) space.Reply {
+	if o.Txn == (space.TxnID{}) {
+		return m.run(&space.Command{Ops: []space.Op{o}})
+	}
+	prepare := space.Op{Code: space.OpPrepare, Txn: o.Txn}
+	o.Txn, o.Wait = space.TxnID{}, 0
+	r := m.run(&space.Command{Session: id, Ops: []space.Op{prepare, o}})
+	if r.Code != space.OK {
+		return m.fail(r.Results[r.Failed].Code)
+	}
+	r.Results = r.Results[1:]
+	return r
 }
 
 func (w *waiter) wants(s *table, e space.Entry) bool {
