@@ -20,6 +20,7 @@ type encoder struct{ b []byte }
 
 func (e *encoder) byte(v byte)     { e.b = append(e.b, v) }
 func (e *encoder) uint(v uint64)   { e.b = binary.AppendUvarint(e.b, v) }
+func (e *encoder) int(v int64)     { e.b = binary.AppendVarint(e.b, v) }
 func (e *encoder) string(s string) { e.uint(uint64(len(s))); e.b = append(e.b, s...) }
 
 func (e *encoder) bool(v bool) {
@@ -72,6 +73,16 @@ func (d *decoder) uint(limit uint64) uint64 {
 	}
 	if v > limit {
 		d.fail(fmt.Errorf("%d is over the limit of %d", v, limit))
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) int() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail(errTruncated)
 		return 0
 	}
 	d.b = d.b[n:]
