@@ -130,7 +130,7 @@ func (c *crew) demand(r *claimsReport) {
 	}
 	for what, n := range map[string]int{
 		"late acknowledgements refused": r.RefusedLateAcks,
-		"claims given back": r.Nacked, "claims extended": r.Extended, "dead letters": r.DeadLettered,
+		"claims given back":             r.Nacked, "claims extended": r.Extended, "dead letters": r.DeadLettered,
 	} {
 		if n == 0 {
 			c.work.defectf("no %s", what)
