@@ -49,15 +49,43 @@ func (g *Grid) handOut(ctx context.Context, def *space.Definition, op space.Op) 
 	}
 	op.Wait = wait
 	if p, ok := g.routed(def, op.Template, op.Predicate); ok {
-		return g.handOutIn(ctx, p, op)
+		es, err := g.handOutIn(ctx, p, op)
+		return es, gaveUp(ctx, wait, err)
 	}
 	op.Wait = 0
 	es, err := g.handOutNow(ctx, op)
-	if wait == 0 || !errors.Is(err, ErrNotFound) {
-		return es, err
+	if wait > 0 && errors.Is(err, ErrNotFound) {
+		op.Wait = wait
+		es, err = g.handOutLater(ctx, op)
 	}
-	op.Wait = wait
-	return g.handOutLater(ctx, op)
+	return es, gaveUp(ctx, wait, err)
+}
+
+// handOutLater carries out an operation in the first partition that has something
+// for it while it waits.
+func (g *Grid) handOutLater(ctx context.Context, op space.Op) ([]space.Entry, error) {
+	if g.closed.Load() {
+		return nil, ErrClosed
+	}
+	c := &cluster.Call{}
+	c.Reply, c.Err = g.router.WaitAny(ctx, op)
+	es, err := handed(c)
+	if err == nil {
+		g.hints.hit(hintKey(&op), space.PartitionOf(es[0].Key, g.Partitions()))
+	}
+	return es, err
+}
+
+// gaveUp returns the reason why a wait was given up in the place of the error that
+// came of it, if that proves that nothing has happened.
+func gaveUp(ctx context.Context, wait time.Duration, err error) error {
+	if wait > 0 && ctx.Err() != nil && (errors.Is(err, space.ErrCancelled) || errors.Is(err, ErrUnavailable)) {
+		return fmt.Errorf("grid: the wait was given up: %w", context.Cause(ctx))
+	}
+	if errors.Is(err, space.ErrCancelled) {
+		return ErrNotFound
+	}
+	return err
 }
 
 // handOutIn carries out an operation in one partition and returns the entries,
@@ -72,20 +100,15 @@ func (g *Grid) handOutIn(ctx context.Context, p space.PartitionID, op space.Op) 
 	} else {
 		g.router.Do(ctx, []*cluster.Call{c})
 	}
-	return handed(ctx, c)
+	return handed(c)
 }
 
 // handed returns what a call has brought.
-func handed(ctx context.Context, c *cluster.Call) ([]space.Entry, error) {
+func handed(c *cluster.Call) ([]space.Entry, error) {
 	if c.Err != nil {
 		return nil, c.Err
 	}
-	switch err := c.Reply.Err(); {
-	case errors.Is(err, space.ErrCancelled) && ctx.Err() != nil:
-		return nil, fmt.Errorf("grid: the wait was given up: %w", context.Cause(ctx))
-	case errors.Is(err, space.ErrCancelled):
-		return nil, ErrNotFound
-	case err != nil:
+	if err := c.Reply.Err(); err != nil {
 		return nil, err
 	}
 	return c.Reply.Results[0].Entries, nil

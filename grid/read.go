@@ -63,7 +63,7 @@ func (g *Grid) readMatch(ctx context.Context, def *space.Definition, f Filter, o
 	es, err := look()
 	switch {
 	case err != nil || len(es) > 0:
-		return es, err
+		return es, gaveUp(ctx, wait, err)
 	case wait == 0:
 		return nil, ErrNotFound
 	}
@@ -71,7 +71,7 @@ func (g *Grid) readMatch(ctx context.Context, def *space.Definition, f Filter, o
 		es, err = look()
 		return len(es) > 0, err
 	})
-	return es, err
+	return es, gaveUp(ctx, wait, err)
 }
 
 // eachArrival calls arrived once it follows a space, and then whenever an entry that

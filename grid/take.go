@@ -41,7 +41,7 @@ func (g *Grid) takeKey(ctx context.Context, op space.Op, key any) (e space.Entry
 	}
 	es, err := g.handOutIn(ctx, space.PartitionOf(op.Key, g.Partitions()), op)
 	if err != nil {
-		return e, err
+		return e, gaveUp(ctx, op.Wait, err)
 	}
 	return es[0], nil
 }

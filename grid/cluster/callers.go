@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +42,8 @@ type caller struct {
 	command waitingCommand
 	// answer has one slot. Nil bytes say that the answer will not come here.
 	answer chan []byte
-	next   *caller // another request for the same command: an older one, repeated
+	bell   chan struct{} // rung when there is an answer; one slot, shared by the commands of a request
+	next   *caller       // another request for the same command: an older one, repeated
 }
 
 func (c *caller) hear(reply []byte) {
@@ -49,11 +51,12 @@ func (c *caller) hear(reply []byte) {
 	case c.answer <- reply:
 	default: // it has one
 	}
+	poke(c.bell)
 }
 
 // join adds a request, before its command is proposed, so that no answer is
 // missed; nil if there are too many. Whoever joins leaves.
-func (cs *callers) join(id waitingCommand) *caller {
+func (cs *callers) join(id waitingCommand, bell chan struct{}) *caller {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.mu.count >= maxCallers {
@@ -62,7 +65,7 @@ func (cs *callers) join(id waitingCommand) *caller {
 	if cs.mu.by == nil {
 		cs.mu.by = map[waitingCommand]*caller{}
 	}
-	c := &caller{command: id, answer: make(chan []byte, 1), next: cs.mu.by[id]}
+	c := &caller{command: id, answer: make(chan []byte, 1), bell: bell, next: cs.mu.by[id]}
 	cs.mu.by[id] = c
 	cs.mu.count++
 	return c
@@ -114,29 +117,45 @@ func (cs *callers) release() {
 	}
 }
 
-// submitWaiting proposes one command that may wait, and returns when it has its
-// answer, when waitSlice is over, when ctx has ended, or when this replica does
-// not lead any more. In all but the first case the outcome says that the command
-// waits. It then does, as far as is known here: whoever sends it again learns more.
-func (h *held) submitWaiting(ctx context.Context, l *leadership, sub Submission, id waitingCommand) Outcome {
-	c := h.callers.join(id)
-	if c != nil {
-		defer h.callers.leave(c)
-	}
-	out := h.submit(ctx, l, []Submission{sub})[0]
-	if c == nil || out.Err != nil || !space.Waits(out.Reply) || h.serving() == nil {
-		return out
-	}
-	timer := time.NewTimer(waitSlice)
-	defer timer.Stop()
-	select {
-	case reply := <-c.answer:
-		if reply != nil {
-			out.Reply = reply
+// submitWaiting proposes commands that all may wait, and returns when one of them
+// has its answer, when waitSlice is over, when ctx has ended, or when this replica
+// does not lead any more. The outcome of the others says that they wait. They then
+// do, as far as is known here: whoever sends them again learns more.
+func (h *held) submitWaiting(ctx context.Context, l *leadership, subs []Submission, ids []waitingCommand) []Outcome {
+	bell := make(chan struct{}, 1)
+	cs := make([]*caller, 0, len(ids))
+	defer func() {
+		for _, c := range cs {
+			h.callers.leave(c)
 		}
-	case <-timer.C:
-	case <-ctx.Done():
-	case <-h.ctx.Done():
+	}()
+	for _, id := range ids {
+		c := h.callers.join(id, bell)
+		if c == nil {
+			break
+		}
+		cs = append(cs, c)
 	}
-	return out
+	outs := h.submit(ctx, l, subs)
+	waits := func(out Outcome) bool { return out.Err == nil && space.Waits(out.Reply) }
+	if len(cs) == len(ids) && !slices.ContainsFunc(outs, func(out Outcome) bool { return !waits(out) }) && h.serving() != nil {
+		timer := time.NewTimer(waitSlice)
+		defer timer.Stop()
+		select {
+		case <-bell:
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-h.ctx.Done():
+		}
+	}
+	for i, c := range cs {
+		select {
+		case reply := <-c.answer:
+			if reply != nil && waits(outs[i]) {
+				outs[i].Reply = reply
+			}
+		default:
+		}
+	}
+	return outs
 }

@@ -62,14 +62,18 @@ func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outco
 	var c space.Command
 	good := make([]Submission, 0, len(subs))
 	places := make([]int, 0, len(subs))
+	var ids []waitingCommand // of those that wait
 	for i := range subs {
-		if outs[i].Err = h.admit(ctx, l, &subs[i], &c); outs[i].Err == nil {
-			good, places = append(good, subs[i]), append(places, i)
+		if outs[i].Err = h.admit(ctx, l, &subs[i], &c); outs[i].Err != nil {
+			continue
+		}
+		good, places = append(good, subs[i]), append(places, i)
+		if c.Ops[0].Wait > 0 {
+			ids = append(ids, waitingCommand{subs[i].Partition, c.Session, c.Sequence})
 		}
 	}
-	if len(subs) == 1 && outs[0].Err == nil && c.Ops[0].Wait > 0 {
-		outs[0] = h.submitWaiting(ctx, l, subs[0], waitingCommand{subs[0].Partition, c.Session, c.Sequence})
-		return outs
+	if len(ids) > 0 && len(ids) == len(subs) {
+		return h.submitWaiting(ctx, l, subs, ids)
 	}
 	for i, out := range h.submit(ctx, l, good) {
 		outs[places[i]] = out

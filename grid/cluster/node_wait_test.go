@@ -515,7 +515,7 @@ func TestAWaitingCommandInCompany(t *testing.T) {
 		}
 		h := n.held(group)
 		for range maxCallers {
-			h.callers.join(waitingCommand{session: 1})
+			h.callers.join(waitingCommand{session: 1}, nil)
 		}
 		if out := n.Submit(t.Context(), group, []Submission{sub(7, take)})[0]; out.Err != nil || !space.Waits(out.Reply) || time.Since(begun) > time.Second {
 			t.Fatalf("%v after %v", out, time.Since(begun))

@@ -43,6 +43,11 @@ type waitPool struct {
 
 type waitPoolState struct {
 	sync.Mutex
+	// ends is the waits that are ended after their callers have gone, under ctx,
+	// which ends when the pool is closed.
+	ends   sync.WaitGroup
+	ctx    context.Context
+	cancel context.CancelFunc
 	over   [maxWaits / linkWaits]int // calls over each of the links
 	idle   map[space.PartitionID][]*session
 	closed bool
@@ -50,6 +55,7 @@ type waitPoolState struct {
 
 func newWaitPool(dial wire.Dialer) waitPool {
 	p := waitPool{mu: &waitPoolState{idle: map[space.PartitionID][]*session{}}}
+	p.mu.ctx, p.mu.cancel = context.WithCancel(context.Background())
 	for range p.mu.over {
 		p.links = append(p.links, newLinks(dial))
 	}
@@ -59,11 +65,13 @@ func newWaitPool(dial wire.Dialer) waitPool {
 func (p *waitPool) close() error {
 	p.mu.Lock()
 	p.mu.closed = true
+	p.mu.cancel()
 	p.mu.Unlock()
 	var failed error
 	for i := range p.links {
 		failed = errors.Join(failed, p.links[i].close())
 	}
+	p.mu.ends.Wait()
 	return failed
 }
 
@@ -73,30 +81,41 @@ func (p *waitPool) closed() bool {
 	return p.mu.closed
 }
 
-// take returns a session for one waiting call and the number of the links that
-// it goes over; false if there are too many calls.
-func (p *waitPool) take(id space.PartitionID) (s *session, over int, ok bool) {
+// board returns the number of the links that one more call that waits goes over;
+// false if there are too many.
+func (p *waitPool) board() (over int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for over < len(p.mu.over) && p.mu.over[over] >= linkWaits {
 		over++
 	}
-	if over == len(p.mu.over) {
-		return nil, 0, false
+	if over == len(p.mu.over) || p.mu.closed {
+		return 0, false
 	}
 	p.mu.over[over]++
-	if idle := p.mu.idle[id]; len(idle) > 0 {
-		s = idle[len(idle)-1]
-		p.mu.idle[id] = idle[:len(idle)-1]
-		return s, over, true
-	}
-	return newSession(space.SessionID(rand.Uint64() | 1)), over, true
+	return over, true
 }
 
-func (p *waitPool) give(id space.PartitionID, s *session, over int) {
+func (p *waitPool) alight(over int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.over[over]--
+}
+
+// take returns a session for one command that waits in a partition.
+func (p *waitPool) take(id space.PartitionID) *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if idle := p.mu.idle[id]; len(idle) > 0 {
+		p.mu.idle[id] = idle[:len(idle)-1]
+		return idle[len(idle)-1]
+	}
+	return newSession(space.SessionID(rand.Uint64() | 1))
+}
+
+func (p *waitPool) give(id space.PartitionID, s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.mu.idle[id]) < maxIdleSessions {
 		p.mu.idle[id] = append(p.mu.idle[id], s)
 	}
@@ -130,12 +149,14 @@ func (r *Router) Wait(ctx context.Context, c *Call) {
 		c.Err = errNoPartition(c.Partition)
 		return
 	}
-	s, over, ok := r.waits.take(c.Partition)
+	over, ok := r.waits.board()
 	if !ok {
 		c.Err = ErrOverloaded
 		return
 	}
-	defer r.waits.give(c.Partition, s, over)
+	defer r.waits.alight(over)
+	s := r.waits.take(c.Partition)
+	defer r.waits.give(c.Partition, s)
 	w := wait{r: r, group: table[c.Partition], partition: c.Partition, op: c.Ops[0], s: s, links: &r.waits.links[over]}
 	for end := time.Now().Add(c.Ops[0].Wait); ; {
 		left := time.Until(end)

@@ -25,8 +25,9 @@ type Service interface {
 	Hello(ctx context.Context, g GroupID) ([]Greeting, error)
 	// Submit proposes commands to partitions of one group, in order, and returns
 	// one outcome for each. Only the group's leader accepts. A command that waits
-	// holds nobody up: in company its outcome says that it waits, and sent alone it
-	// is kept for a while, to be answered as soon as it has what it waits for.
+	// holds nobody up: beside others its outcome says that it waits. A request whose
+	// commands all wait is kept for a while, to be answered as soon as the first of
+	// them has what it waits for.
 	Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome
 	// Read looks up entries by key in partitions of one group. It answers the
 	// first of the gets, at least one, as many as one answer takes: the rest is

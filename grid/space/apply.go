@@ -105,6 +105,9 @@ func (p *Partition) applyOps(c *Command) Reply {
 	if isTxn(c) {
 		return p.applyTxn(c)
 	}
+	if c.mayWait() && c.Ops[0].reserves() {
+		return p.applyReserve(c)
+	}
 	code, failed := p.prepare(c)
 	if code != OK && c.mayWait() && mayCome(p.prep.results[failed].Code) {
 		if p.prep.results[failed].Code = p.mustWait(c); p.prep.results[failed].Code == CodeWaiting {
@@ -129,7 +132,7 @@ func (p *Partition) prepare(c *Command) (Code, int) {
 		p.prep.results = append(p.prep.results, Result{})
 		p.prep.made = append(p.prep.made, -1)
 		code := CodeInvalid
-		if c.Ops[i].Wait == 0 || c.mayWait() {
+		if (c.Ops[i].Wait == 0 || c.mayWait()) && !c.Ops[i].reserves() {
 			code = p.prepareOp(&c.Ops[i], i)
 		}
 		p.prep.results[i].Code = code

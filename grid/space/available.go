@@ -85,8 +85,10 @@ func (p *Partition) serveOne(o offer) (again bool) {
 	}
 	p.waits.ops = append(p.waits.ops[:0], x.handOut(&e))
 	p.gather(sp, x, len(e.Key)+len(e.Value))
-	reply := p.applyOps(&Command{Ops: p.waits.ops})
-	if reply.Code == OK {
+	var reply Reply
+	if x.op.reserves() {
+		reply = p.reserve(x.session, &x.op, p.waits.ops...)
+	} else if reply = p.applyOps(&Command{Ops: p.waits.ops}); reply.Code == OK {
 		reply.Results = joinResults(reply.Results)
 	}
 	p.answerWaiter(x, &reply)

@@ -40,7 +40,7 @@ type OpCode uint8
 const (
 	OpWrite     OpCode = 1  // Write Value under Key; with a condition only over an entry that meets it
 	OpTake      OpCode = 2  // remove the entry under Key and return it
-	OpTakeMatch OpCode = 3  // remove the first Limit entries that match Template and return them
+	OpTakeMatch OpCode = 3  // remove the first Limit entries that match Template and return them; with Wait and Txn only reserve them, for Lease
 	OpChange    OpCode = 4  // apply Mutations to the entry under Key
 	OpRenew     OpCode = 5  // grant a new lease from now on
 	OpCheck     OpCode = 6  // fail unless the entry under Key has version Match (0: is absent, or with a condition any)
@@ -129,7 +129,7 @@ type Op struct {
 	// Target is, of OpCancel, a sequence of the session; of OpPrepare and
 	// OpDecide, the moment on the home's clock from which on it does not commit.
 	Target uint64
-	Txn    TxnID       // OpPrepare, OpDecide, OpFinish
+	Txn    TxnID       // OpPrepare, OpDecide, OpFinish; of OpTakeMatch: it reserves what it is granted
 	Home   PartitionID // OpPrepare: the partition that decides
 }
 

@@ -119,6 +119,9 @@ func (m *model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code == space.OpDefine {
 		return m.define(&c.Ops[0])
 	}
+	if mayWait(c) && c.Ops[0].Code == space.OpTakeMatch && c.Ops[0].Txn != (space.TxnID{}) {
+		return m.hand(c.Session, c.Ops[0])
+	}
 	before := m.spaces
 	m.spaces = m.copySpaces()
 	var touched []modelKey
@@ -126,7 +129,7 @@ func (m *model) run(c *space.Command) space.Reply {
 	for i := range c.Ops {
 		keep := m.copySpaces()
 		results[i] = space.Result{Code: space.CodeInvalid}
-		if c.Ops[i].Wait != 0 && !mayWait(c) {
+		if !mayWait(c) && (c.Ops[i].Wait != 0 || c.Ops[i].Code == space.OpTakeMatch && c.Ops[i].Txn != (space.TxnID{})) {
 		} else if r, done := m.inTxn(c, i); done {
 			results[i] = r
 		} else {

@@ -46,6 +46,9 @@ func mayWait(c *space.Command) bool {
 	for i := range c.Ops {
 		o := &c.Ops[i]
 		takes := o.Code == space.OpTake || o.Code == space.OpTakeMatch || o.Code == space.OpClaim || o.Code == space.OpClaimMatch
+		if o.Wait == 0 && o.Code == space.OpTakeMatch && o.Txn != (space.TxnID{}) {
+			return false
+		}
 		if o.Wait != 0 && (o.Wait < 0 || !takes || o.Match != 0 || len(c.Ops) > 1 || c.Session == 0 || c.Independent) {
 			return false
 		}
@@ -98,13 +101,29 @@ func (m *model) serveOne() bool {
 		for _, key := range s.inOrder() {
 			for i, w := range m.waits.list {
 				if w.op.Space == id && !s.entries[key].Claimed && !m.txns.holds(id, key) && w.wants(s, s.entries[key]) {
-					m.end(i, m.run(&space.Command{Ops: []space.Op{w.op}}))
+					m.end(i, m.hand(w.session, w.op))
 					return true
 				}
 			}
 		}
 	}
 	return false
+}
+
+// hand carries out a waiting command as if it did not wait. One that reserves is
+// a transaction of its own, prepared, of which it sees the one take.
+func (m *model) hand(id space.SessionID, o space.Op) space.Reply {
+	if o.Txn == (space.TxnID{}) {
+		return m.run(&space.Command{Ops: []space.Op{o}})
+	}
+	prepare := space.Op{Code: space.OpPrepare, Txn: o.Txn}
+	o.Txn, o.Wait = space.TxnID{}, 0
+	r := m.run(&space.Command{Session: id, Ops: []space.Op{prepare, o}})
+	if r.Code != space.OK {
+		return m.fail(r.Results[r.Failed].Code)
+	}
+	r.Results = r.Results[1:]
+	return r
 }
 
 func (w *modelWaiter) wants(s *modelSpace, e space.Entry) bool {
@@ -179,6 +198,10 @@ func drawWait(t *rapid.T, r *run) space.Command {
 			o.Key, o.Flags = []byte(fmt.Sprint(rapid.IntRange(0, 12).Draw(t, "key"))), space.FlagReturn
 		} else {
 			o.Limit = rapid.IntRange(0, 3).Draw(t, "limit")
+			if o.Code == space.OpTakeMatch && rapid.Bool().Draw(t, "reserve") {
+				o.Txn = space.TxnID{Session: 9, Number: uint64(rapid.IntRange(1, 3).Draw(t, "txn"))}
+				o.Lease = time.Duration(rapid.IntRange(0, 9).Draw(t, "reserved"))
+			}
 			if rapid.Bool().Draw(t, "template") {
 				o.Template = encode(drawFields(t))
 			}

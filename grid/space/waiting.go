@@ -99,6 +99,11 @@ func (c *Command) validateWait() error {
 				Code: CodeInvalid, Detail: fmt.Sprintf("operation %d must not wait", i),
 				Hint: "only a take or claim waits, alone in a command of a session, without a required version and not independent",
 			}
+		case o.reserves() && (!c.mayWait() || o.Lease < 0 || o.Lease > maxHorizon):
+			return &Error{
+				Code: CodeInvalid, Detail: fmt.Sprintf("operation %d must not reserve", i),
+				Hint: fmt.Sprintf("only a take that waits reserves, for at most %v", maxHorizon),
+			}
 		case o.Code == OpCancel && (len(c.Ops) != 1 || c.Session == 0 || o.Target == 0 || o.Target >= c.Sequence):
 			return &Error{
 				Code: CodeInvalid, Detail: fmt.Sprintf("operation %d must not cancel %d", i, o.Target),
@@ -173,7 +178,7 @@ func (p *Partition) wait(c *Command) {
 	}
 	x.op = Op{
 		Code: o.Code, Flags: o.Flags, Space: o.Space, Limit: o.Limit, Lease: o.Lease, Wait: o.Wait,
-		Key: o.Key, Template: o.Template, Predicate: o.Predicate,
+		Key: o.Key, Template: o.Template, Predicate: o.Predicate, Txn: o.Txn,
 	}
 	p.waits.add(x)
 	p.sessions.attach(x)
