@@ -11,9 +11,13 @@ import (
 
 const (
 	// upkeepEntries is how many entries are rewritten when the upkeep of indexes
-	// is measured; insideMost bounds how long each such cell takes.
+	// is measured.
 	upkeepEntries = 100_000
-	insideMost    = 2 * time.Second
+	// insideTurns is how many short runs a cell in this process is the median of.
+	// Cells that are compared take turns, so that what else the machine does meets
+	// them alike. All of a cell's turns take insideMost at most.
+	insideTurns = 21
+	insideMost  = 2 * time.Second
 	// insideRound is how much is done between two looks at the clock.
 	insideRound = 1000
 	// rawAtLeast is how much faster than decoding it first the comparison of an
@@ -21,50 +25,77 @@ const (
 	rawAtLeast = 3
 )
 
-// insideCell does rounds of an operation in this process for a time, and reports
-// how many a second. Of the latencies it has the mean alone: the operations are
-// shorter than a look at the clock takes.
-func insideCell(ctx context.Context, name, target string, l Load, keys int, op func(i int) error) (Cell, error) {
+// inside is an operation that is measured in this process.
+type inside struct {
+	name, target string
+	op           func(i int) error
+	next         int // the number of the next one
+}
+
+// insideCells measures operations in turns. Of the latencies it has the mean alone:
+// the operations are shorter than a look at the clock takes.
+func insideCells(ctx context.Context, l Load, keys int, of []*inside) ([]Cell, error) {
 	l = l.withDefaults()
-	l.Clients, l.Warmup, l.Duration = 1, 0, min(l.Duration, insideMost)
+	l.Clients, l.Warmup, l.Duration = 1, 0, min(l.Duration, insideMost)/insideTurns
+	measured := make([]runs, len(of))
+	for range insideTurns {
+		for i, x := range of {
+			r, err := x.turn(ctx, l.Duration)
+			if err != nil {
+				return nil, fmt.Errorf("bench: %s: %w", x.name, err)
+			}
+			measured[i].add(r, nil)
+		}
+	}
+	cells := make([]Cell, len(of))
+	for i, x := range of {
+		cells[i] = newCell(x.name, x.target, Workload{Keys: keys, ValueSize: len(takesValue(0))}, l, measured[i])
+	}
+	return cells, nil
+}
+
+// turn does rounds of the operation for a time.
+func (x *inside) turn(ctx context.Context, d time.Duration) (Result, error) {
 	begun, n := time.Now(), 0
-	for time.Since(begun) < l.Duration {
+	for ; n == 0 || time.Since(begun) < d; n += insideRound {
 		if ctx.Err() != nil {
-			return Cell{}, context.Cause(ctx)
+			return Result{}, context.Cause(ctx)
 		}
 		for range insideRound {
-			if err := op(n); err != nil {
-				return Cell{}, fmt.Errorf("bench: %s: %w", name, err)
+			if err := x.op(x.next); err != nil {
+				return Result{}, err
 			}
-			n++
+			x.next++
 		}
 	}
 	took := time.Since(begun).Seconds()
-	result := Result{Ops: int64(n), Seconds: took, PerSecond: float64(n) / took, Latency: Latency{Mean: 1e6 * took / float64(n)}}
-	return newCell(name, target, Workload{Keys: keys, ValueSize: len(takesValue(0))}, l, runs{results: []Result{result}}), nil
+	return Result{Ops: int64(n), Seconds: took, PerSecond: float64(n) / took, Latency: Latency{Mean: 1e6 * took / float64(n)}}, nil
 }
 
 // matchCells measures what needs no cluster: the upkeep of indexes on one replica,
 // and the comparison of one entry.
 func matchCells(ctx context.Context, p plan, report *Report, l Load) error {
-	var cost [3]float64 // ns for one write, by the number of indexes
-	for n := range cost {
-		name := fmt.Sprintf("index-upkeep-%d", n)
-		p.sayf("%s on one replica", name)
+	p.sayf("upkeep of indexes on one replica")
+	var writes []*inside
+	for n := range 3 {
 		write, err := upkeep(n)
 		if err != nil {
 			return err
 		}
-		cell, err := insideCell(ctx, name, "one replica", l, upkeepEntries, write)
-		if err != nil {
-			return err
-		}
-		cost[n] = 1e9 / cell.Result.PerSecond
-		report.Cells = append(report.Cells, cell)
+		writes = append(writes, &inside{name: fmt.Sprintf("index-upkeep-%d", n), target: "one replica", op: write})
 	}
-	report.notef("upkeep of indexes: a write that changes every indexed field costs one replica %.0f ns without an index, %.0f ns with one, %.0f ns with two", cost[0], cost[1], cost[2])
+	cells, err := insideCells(ctx, l, upkeepEntries, writes)
+	if err != nil {
+		return err
+	}
+	report.Cells = append(report.Cells, cells...)
+	report.notef("upkeep of indexes: a write that changes every indexed field costs one replica %s without an index, %s with one, %s with two",
+		timeOfOne(&cells[0]), timeOfOne(&cells[1]), timeOfOne(&cells[2]))
 	return compareCells(ctx, p, report, l)
 }
+
+// timeOfOne says how long one operation of a cell takes.
+func timeOfOne(c *Cell) string { return fmt.Sprintf("%.0f ns", 1e9/c.Result.PerSecond) }
 
 // upkeep returns a write that changes every indexed field of an entry, in a
 // partition with so many indexes.
@@ -113,36 +144,34 @@ func compareCells(ctx context.Context, p plan, report *Report, l Load) error {
 		return err
 	}
 	found := [2]int{}
-	var cells []Cell
-	for n, way := range []struct {
-		name  string
-		match func(v []byte) (bool, error)
-	}{
-		{"raw", func(v []byte) (bool, error) { return space.Matches(template, space.KindFields, v), nil }},
-		{"decoded", func(v []byte) (bool, error) {
+	ways := []func(v []byte) (bool, error){
+		func(v []byte) (bool, error) { return space.Matches(template, space.KindFields, v), nil },
+		func(v []byte) (bool, error) {
 			m, err := msgp.Decode(v)
 			fields, ok := m.(map[string]any)
 			return ok && fields["section"] == wanted["section"] && fields["tier"] == wanted["tier"], err
-		}},
-	} {
-		p.sayf("compare one entry, %s", way.name)
-		cell, err := insideCell(ctx, "match", way.name, l, len(values), func(i int) error {
-			ok, err := way.match(values[i%len(values)])
+		},
+	}
+	matches := []*inside{{name: "match", target: "raw"}, {name: "match", target: "decoded"}}
+	for n, match := range ways {
+		matches[n].op = func(i int) error {
+			ok, err := match(values[i%len(values)])
 			if ok && i < len(values) {
 				found[n]++
 			}
 			return err
-		})
-		if err != nil {
-			return err
 		}
-		cells = append(cells, cell)
+	}
+	p.sayf("compare one entry, raw and decoded")
+	cells, err := insideCells(ctx, l, len(values), matches)
+	if err != nil {
+		return err
 	}
 	if found[0] == 0 || found[0] != found[1] {
 		return fmt.Errorf("bench: %d of %d entries match as they rest, %d when decoded (this must not be)", found[0], len(values), found[1])
 	}
-	report.notef("comparing one entry of 7 fields with a template of two: %.0f ns as it rests, the template read each time; %.0f ns decoded first",
-		1e9/cells[0].Result.PerSecond, 1e9/cells[1].Result.PerSecond)
+	report.notef("comparing one entry of 7 fields with a template of two: %s as it rests, the template read each time; %s decoded first",
+		timeOfOne(&cells[0]), timeOfOne(&cells[1]))
 	report.Cells = append(report.Cells, cells...)
 	report.Ratios = append(report.Ratios, newRatio(cells[0], cells[1], rawAtLeast))
 	return nil

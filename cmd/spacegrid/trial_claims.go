@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -130,7 +129,7 @@ func (c *crew) demand(r *claimsReport) {
 	}
 	for what, n := range map[string]int{
 		"late acknowledgements refused": r.RefusedLateAcks,
-		"claims given back": r.Nacked, "claims extended": r.Extended, "dead letters": r.DeadLettered,
+		"claims given back":             r.Nacked, "claims extended": r.Extended, "dead letters": r.DeadLettered,
 	} {
 		if n == 0 {
 			c.work.defectf("no %s", what)
@@ -174,39 +173,8 @@ func (w *work) claimsLoad(ctx context.Context, c *crew) error {
 		return fmt.Errorf("the writer: %w", err)
 	}
 	w.sayf("%d holders were killed; the load has ended; the others empty the queue", c.struck)
-	w.errandsDone(ctx)
-	return c.dismiss(ctx)
-}
-
-// errandsDone waits until no member has anything but dead letters: entries that are
-// claimed or rest after a nack count as there. What does not end in time is for the
-// checker.
-func (w *work) errandsDone(ctx context.Context) {
-	err := poll(ctx, drainTime, "wait until the queue is empty", func(ctx context.Context) error {
-		for _, m := range w.cluster.members {
-			var s memberStatus
-			var spaces []spaceCount
-			if err := errors.Join(m.ask(ctx, "status", &s), m.ask(ctx, "spaces", &spaces)); err != nil {
-				return fmt.Errorf("member %s: %w", m.name, err)
-			}
-			for _, x := range spaces {
-				if x.Name == deadSpace {
-					s.Entries -= x.Entries
-				}
-			}
-			if s.Entries > 0 {
-				return fmt.Errorf("%d entries on member %s", s.Entries, m.name)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.defectf("%v", err)
+	if err := w.onlyVisible(ctx, deadSpace); err != nil {
+		w.defectf("the queue is not empty: %v", err)
 	}
-}
-
-// spaceCount is how many entries of a space a member has, hidden ones left out.
-type spaceCount struct {
-	Name    string `json:"name"`
-	Entries int    `json:"entries"`
+	return c.dismiss(ctx)
 }

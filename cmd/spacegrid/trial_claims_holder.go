@@ -31,7 +31,7 @@ const (
 const (
 	nackPercent   = 5
 	extendPercent = 5
-	latePercent   = 1
+	latePercent   = 2
 )
 
 // What a line of a holder's history is about.

@@ -76,6 +76,12 @@ func (w *work) takesJudged(ctx context.Context, f takesFlags, r *takesReport) (c
 	if err := w.takesLoad(ctx, f); err != nil {
 		return check.TakeVerdict{}, err
 	}
+	if err := w.onlyVisible(ctx, parcelSpace); err != nil {
+		w.defectf("entries are held though nobody takes: %v", err)
+	}
+	if err := w.drainParcels(ctx); err != nil {
+		return check.TakeVerdict{}, err
+	}
 	if err := w.settled(ctx); err != nil {
 		return check.TakeVerdict{}, err
 	}
@@ -98,7 +104,7 @@ func (w *work) takesJudged(ctx context.Context, f takesFlags, r *takesReport) (c
 		w.defectf("entries lay in %d of %d partitions only", r.Partitions, partitions)
 	}
 	if v.Left > 0 {
-		w.defectf("%d entries are left, though takers went on until they found none", v.Left)
+		w.defectf("%d entries are left, though takers and this process went on until they found none", v.Left)
 	}
 	w.enough("takes", r.TakesPerS)
 	r.StoresDiffer, err = w.storesDiffer(ctx, left, partitions)
@@ -131,6 +137,39 @@ func (w *work) takesLoad(ctx context.Context, f takesFlags) error {
 	defer cancel()
 	if _, err := c.output(draining); err != nil {
 		return fmt.Errorf("the client: %w", err)
+	}
+	return nil
+}
+
+// drainParcels takes what came back after the takers had gone: a take that is given
+// up while it waits may have held an entry until then.
+func (w *work) drainParcels(ctx context.Context) (err error) {
+	log, err := openWorkLog(w.path("takes"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.close()) }()
+	g, err := grid.Dial(ctx, w.cluster.addrs()...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	s, err := grid.OpenSpace[parcel](ctx, g, parcelSpace)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < parcelKinds; {
+		p, err := s.TakeMatch(ctx, grid.Template{"kind": parcelKind(i)})
+		if errors.Is(err, grid.ErrNotFound) {
+			i++
+			continue
+		}
+		if err == nil {
+			err = log.note(&check.Take{Wanted: parcelKind(i), Outcome: check.Done, Entry: p.entry()})
+		}
+		if err != nil {
+			return fmt.Errorf("empty the space: %w", err)
+		}
 	}
 	return nil
 }

@@ -23,8 +23,6 @@ const (
 	// aheadMax is how many entries writers may be ahead of the takers, for each
 	// writer: enough for takers to find, little enough to be gone soon at the end.
 	aheadMax = 16
-	// takeWait is how long a taker waits that waits: longer than most failovers.
-	takeWait = 2 * time.Second
 	// idleTime is how long a client waits that has nothing to do.
 	idleTime = 2 * time.Millisecond
 )
@@ -73,34 +71,29 @@ func (a *app) takesClientCommand() *cobra.Command {
 // takesClient writes for a while and takes until nothing is left. Takers have a
 // connection of their own.
 func (a *app) takesClient(ctx context.Context, f takesClientFlags) (err error) {
-	c := &takesClient{}
-	for _, open := range []struct {
-		log  **workLog
-		path string
-	}{{&c.writes, f.writes}, {&c.takes, f.takes}} {
-		if *open.log, err = openWorkLog(open.path); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, (*open.log).close()) }()
+	writes, err := openWorkLog(f.writes)
+	if err != nil {
+		return err
 	}
-	var grids [2]*grid.Grid
-	for i := range grids {
-		if grids[i], err = a.dial(ctx); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, grids[i].Close()) }()
+	defer func() { err = errors.Join(err, writes.close()) }()
+	takes, err := openWorkLog(f.takes)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, takes.close()) }()
+	gw, writers, err := a.openParcels(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gw.Close()) }()
+	gt, takers, err := a.openParcels(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gt.Close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.fail = cancel
-	writers, err := grid.OpenSpace[parcel](ctx, grids[0], parcelSpace)
-	if err != nil {
-		return err
-	}
-	takers, err := grid.OpenSpace[parcel](ctx, grids[1], parcelSpace)
-	if err != nil {
-		return err
-	}
+	c := &takesClient{writes: writes, takes: takes, fail: cancel}
 	c.ahead = int64(f.writers * aheadMax)
 	end := time.Now().Add(f.duration)
 	var writing, taking sync.WaitGroup
@@ -114,6 +107,19 @@ func (a *app) takesClient(ctx context.Context, f takesClientFlags) (err error) {
 	c.written.Store(true)
 	taking.Wait()
 	return context.Cause(ctx)
+}
+
+// openParcels connects to the grid and opens the space.
+func (a *app) openParcels(ctx context.Context) (*grid.Grid, *grid.Space[parcel], error) {
+	g, err := a.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := grid.OpenSpace[parcel](ctx, g, parcelSpace)
+	if err != nil {
+		return nil, nil, errors.Join(err, g.Close())
+	}
+	return g, s, nil
 }
 
 // takesClient is the state of the client process.

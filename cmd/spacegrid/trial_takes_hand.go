@@ -4,9 +4,13 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
 )
+
+// takeWait is how long a taker waits that waits: longer than most failovers.
+const takeWait = 2 * time.Second
 
 // takeParcel takes any parcel of a kind, or returns grid.ErrNotFound. Odd takers
 // wait for one while there are writers, even ones ask again.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -186,14 +187,43 @@ func (w *work) settled(ctx context.Context) error {
 	return err
 }
 
+// spaceCount is how many entries of a space a member has, hidden ones left out.
+type spaceCount struct {
+	Name    string `json:"name"`
+	Entries int    `json:"entries"`
+}
+
+// onlyVisible waits until no member has any entry but those of one space that
+// everybody sees: entries that are claimed, or rest after a nack, count as there.
+func (w *work) onlyVisible(ctx context.Context, name string) error {
+	return poll(ctx, drainTime, "wait until nothing is hidden", func(ctx context.Context) error {
+		for _, m := range w.cluster.members {
+			var s memberStatus
+			var spaces []spaceCount
+			if err := errors.Join(m.ask(ctx, "status", &s), m.ask(ctx, "spaces", &spaces)); err != nil {
+				return fmt.Errorf("member %s: %w", m.name, err)
+			}
+			for _, x := range spaces {
+				if x.Name == name {
+					s.Entries -= x.Entries
+				}
+			}
+			if s.Entries > 0 {
+				return fmt.Errorf("%d more entries on member %s", s.Entries, m.name)
+			}
+		}
+		return nil
+	})
+}
+
 // contents reads spaces from the grid.
-func (w *work) contents(ctx context.Context, names ...string) (map[string]map[string]storedRow, int, error) {
+func (w *work) contents(ctx context.Context, names ...string) (all map[string]map[string]storedRow, partitions int, err error) {
 	g, err := grid.Dial(ctx, w.cluster.addrs()...)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer g.Close()
-	all := map[string]map[string]storedRow{}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	all = map[string]map[string]storedRow{}
 	for _, name := range names {
 		if all[name], err = gridSpace(ctx, g, name); err != nil {
 			return nil, 0, fmt.Errorf("space %s: %w", name, err)
@@ -217,7 +247,7 @@ func (w *work) storesDiffer(ctx context.Context, want map[string]map[string]stor
 			}
 			bad := 0
 			for key, r := range want[name] {
-				if x, ok := have[key]; !ok || x.version != r.version || string(x.value) != string(r.value) {
+				if x, ok := have[key]; !ok || x.version != r.version || !bytes.Equal(x.value, r.value) {
 					bad++
 				}
 			}

@@ -35,8 +35,7 @@ func (k *leaderKiller) run(ctx, whole context.Context) error {
 		if err != nil {
 			return err
 		}
-		sleep(ctx, k.work.flags.killEvery/4) // a little work before each kill
-		if ctx.Err() != nil {
+		if !sleep(ctx, k.work.flags.killEvery/4) { // a little work before each kill
 			return nil
 		}
 		victim := k.choose(led, last)
@@ -44,8 +43,7 @@ func (k *leaderKiller) run(ctx, whole context.Context) error {
 		if err := k.strike(whole, victim); err != nil {
 			return err
 		}
-		sleep(ctx, time.Until(begun.Add(k.work.flags.killEvery)))
-		if ctx.Err() != nil {
+		if !sleep(ctx, time.Until(begun.Add(k.work.flags.killEvery))) {
 			return nil
 		}
 	}

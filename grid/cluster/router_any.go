@@ -204,16 +204,14 @@ func (w *anyWait) first(ctx context.Context) (*waitPlace, error) {
 	}
 }
 
-// run keeps asking until all places are answered or ctx ends.
+// run keeps asking until all places are answered or the round is over. Whoever does
+// not answer although the time is up is not there: nothing is known of what that
+// partition has.
 func (l *waitLot) run(round context.Context) error {
 	ctx, cancel := context.WithTimeout(round, l.w.op.Wait+waitMargin)
 	defer cancel()
 	turn := l.turn(ctx)
-	for {
-		open := l.open()
-		if len(open) == 0 || ctx.Err() != nil {
-			return nil
-		}
+	for open := l.open(); len(open) > 0; open = l.open() {
 		sent := time.Now()
 		err := l.send(ctx, turn, open)
 		switch {
@@ -223,17 +221,23 @@ func (l *waitLot) run(round context.Context) error {
 			return fmt.Errorf("%w: %w", ErrUnavailable, errClosed)
 		case err == nil:
 			turn = l.turn(ctx)
-			if len(l.open()) == len(open) && time.Since(sent) < backoffMax && !pause(ctx, backoffMax) {
-				return nil
+			if len(l.open()) == len(open) && time.Since(sent) < backoffMax {
+				pause(ctx, backoffMax)
 			}
 		case !repeatable(err):
 			return err
-		case !turn.again(err) && slices.ContainsFunc(open, func(p *waitPlace) bool { return !p.answered && !p.maybe }):
-			// It did not even come to stand in line there.
-			return fmt.Errorf("%w: %w", ErrUnavailable, withoutDoubt(turn.reason))
+		default:
+			turn.again(err)
+		}
+		if ctx.Err() != nil && round.Err() == nil && len(l.open()) > 0 {
+			return fmt.Errorf("%w: group %d: %w", ErrUnavailable, l.group, withoutDoubt(errors.Join(errSilent, turn.reason)))
 		}
 	}
+	return nil
 }
+
+// errSilent is why a wait ends in which a group did not answer at the end.
+var errSilent = errors.New("cluster: no answer in time")
 
 func (l *waitLot) turn(ctx context.Context) *turn {
 	t := l.w.r.turn(ctx, l.group)

@@ -128,7 +128,7 @@ func TestTakesWaitEverywhere(t *testing.T) {
 		var writers, takers sync.WaitGroup
 		for w := range 4 {
 			writers.Go(func() {
-				for i := range 100 {
+				for i := range 60 {
 					time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 					q.put(ctx, lasting, fmt.Sprintf("%d.%d", w, i))
@@ -188,5 +188,103 @@ func TestTakesWaitEverywhere(t *testing.T) {
 		}
 		g.ready()
 		g.agree()
+	})
+}
+
+// A claim that waits everywhere hides one entry; what other partitions hand out in
+// the same moment is there again at once, in its place and without an attempt more.
+func TestClaimsWaitEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{Partitions: 16})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		r := g.client("client")
+		q := g.queue(defaultSpace(t, r))
+		o := space.Op{Code: space.OpClaimMatch, Space: q.id, Lease: time.Hour, Wait: 10 * time.Second}
+		won := make(chan space.Entry, 1)
+		go func() {
+			reply, err := r.WaitAny(t.Context(), o)
+			if err != nil || reply.Err() != nil {
+				t.Error(err, reply.Err())
+				won <- space.Entry{}
+				return
+			}
+			won <- reply.Results[0].Entries[0]
+		}()
+		time.Sleep(time.Second)
+		var writers sync.WaitGroup
+		const n = 64
+		for i := range n {
+			writers.Go(func() { q.put(t.Context(), g.nodes["a"].Router(), fmt.Sprint(i)) })
+		}
+		writers.Wait()
+		claimed := <-won
+		time.Sleep(time.Second)
+		there := 0
+		for p := range r.State().Table {
+			m, err := r.Match(t.Context(), Linearizable, Match{Space: q.id, Partitions: []space.PartitionID{space.PartitionID(p)}, Limit: n, AllowScan: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			there += len(m.Entries)
+			for _, e := range m.Entries {
+				if e.Attempts != 0 || string(e.Key) == string(claimed.Key) {
+					t.Errorf("%s is there after %d attempts", e.Key, e.Attempts)
+				}
+			}
+		}
+		if there != n-1 {
+			t.Errorf("%d of %d are there beside the claimed one", there, n)
+		}
+		if reply := one(t, r, string(claimed.Key), space.Op{Code: space.OpAck, Token: claimed.Token}); reply.Err() != nil {
+			t.Error(reply.Err())
+		}
+	})
+}
+
+// A wait in all partitions ends when its time is up, when its caller goes and when
+// nobody can be reached, and leaves nothing behind.
+func TestWaitsEverywhereEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{Partitions: 16})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		r := g.client("client")
+		q := g.queue(defaultSpace(t, r))
+		take := space.Op{Code: space.OpTakeMatch, Space: q.id, Wait: anyRound + 7*time.Second}
+		begun := time.Now()
+		if reply, err := r.WaitAny(t.Context(), take); err != nil || !errors.Is(reply.Err(), space.ErrNotFound) {
+			t.Error(err, reply.Err())
+		}
+		if took := time.Since(begun); took < take.Wait || took > take.Wait+3*time.Second {
+			t.Errorf("a wait of %v took %v", take.Wait, took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun = time.Now()
+		if reply, err := r.WaitAny(ctx, take); err != nil || !errors.Is(reply.Err(), space.ErrCancelled) {
+			t.Error(err, reply.Err())
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("a wait whose caller had gone after 1 s took %v", took)
+		}
+		g.eventually("nobody waits", func() bool { return q.waiting() == 0 })
+		for _, bad := range []space.Op{{Code: space.OpTakeMatch, Space: q.id}, {Code: space.OpTake, Space: q.id, Key: []byte("k"), Wait: 1}} {
+			if _, err := r.WaitAny(t.Context(), bad); !errors.Is(err, space.ErrInvalid) {
+				t.Error(err)
+			}
+		}
+		if _, err := r.WaitAny(t.Context(), space.Op{Code: space.OpTakeMatch, Space: q.id, Wait: 1, Limit: 1, Template: []byte{0xc1}}); !errors.Is(err, space.ErrInvalid) {
+			t.Error(err)
+		}
+		for _, member := range []string{"a", "b", "c"} {
+			g.net.Cut("client", member)
+		}
+		take.Wait = 5 * time.Second
+		if reply, err := r.WaitAny(t.Context(), take); !errors.Is(err, ErrUnavailable) {
+			t.Error(err, reply.Err())
+		}
 	})
 }
