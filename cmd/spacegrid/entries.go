@@ -87,6 +87,7 @@ func (a *app) writeCommand() *cobra.Command {
 	var lease time.Duration
 	var insert bool
 	var ifVersion uint64
+	var condition conditionFlags
 	c := &cobra.Command{
 		Use:   "write SPACE [KEY] VALUE",
 		Short: "Write an entry",
@@ -114,6 +115,9 @@ key field.`,
 				} else if op.Key, err = keyFrom(&def, op.Value, op.Kind); err != nil {
 					return err
 				}
+				if err := condition.require(&op, &def); err != nil {
+					return err
+				}
 				b := g.NewBatch()
 				at := b.Do(op)
 				if err := g.Run(ctx, b); err != nil {
@@ -132,6 +136,7 @@ key field.`,
 	c.Flags().DurationVar(&lease, "lease", 0, "how long the entry lives; 0 is the space's default")
 	c.Flags().BoolVar(&insert, "insert", false, "fail if the key is present")
 	c.Flags().Uint64Var(&ifVersion, "if-version", 0, "fail unless the entry has this version")
+	condition.register(c, "if", "fail unless the entry meets this condition")
 	return c
 }
 
@@ -154,51 +159,13 @@ func (a *app) readCommand() *cobra.Command {
 		Example: `  spacegrid read seats A1`,
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.byKey(c.Context(), args[0], args[1:], func(b *grid.Batch, id space.ID, key []byte) int { return b.Get(id, key) })
+			return a.byKey(c.Context(), args[0], args[1:], func(b *grid.Batch, def *space.Definition, key []byte) int { return b.Get(def.ID, key) })
 		},
 	}
-}
-
-func (a *app) takeCommand() *cobra.Command {
-	var match string
-	var limit int
-	var scan bool
-	c := &cobra.Command{
-		Use:   "take SPACE [KEY...]",
-		Short: "Remove entries and print them",
-		Example: `  spacegrid take jobs job-17
-  spacegrid take jobs --match '{"state":"new"}'`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if match == "" {
-				if len(args) < 2 {
-					return usagef("give keys, or a template with --match")
-				}
-				return a.byKey(c.Context(), args[0], args[1:], func(b *grid.Batch, id space.ID, key []byte) int {
-					return b.Do(space.Op{Code: space.OpTake, Space: id, Key: key, Flags: space.FlagReturn})
-				})
-			}
-			t, err := parseTemplate(match)
-			if err != nil {
-				return err
-			}
-			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
-				es, err := g.TakeMatch(ctx, args[0], t, grid.TakeOptions{Limit: limit, AllowScan: scan})
-				if err != nil {
-					return err
-				}
-				return a.showEntries(es)
-			})
-		},
-	}
-	c.Flags().StringVar(&match, "match", "", "take what matches this template, a JSON object")
-	c.Flags().IntVar(&limit, "limit", 1, "at most so many")
-	c.Flags().BoolVar(&scan, "allow-scan", false, "examine any number of entries if no index serves")
-	return c
 }
 
 // byKey runs one operation for each key and prints the entries it returns.
-func (a *app) byKey(ctx context.Context, name string, keys []string, add func(*grid.Batch, space.ID, []byte) int) error {
+func (a *app) byKey(ctx context.Context, name string, keys []string, add func(*grid.Batch, *space.Definition, []byte) int) error {
 	return a.withGrid(ctx, func(ctx context.Context, g *grid.Grid) error {
 		def, err := g.Describe(ctx, name)
 		if err != nil {
@@ -206,7 +173,7 @@ func (a *app) byKey(ctx context.Context, name string, keys []string, add func(*g
 		}
 		b := g.NewBatch()
 		for _, k := range keys {
-			add(b, def.ID, []byte(k))
+			add(b, &def, []byte(k))
 		}
 		if err := g.Run(ctx, b); err != nil {
 			return err
@@ -232,44 +199,26 @@ func (a *app) byKey(ctx context.Context, name string, keys []string, add func(*g
 	})
 }
 
-// parseTemplate reads a JSON object as a template.
-func parseTemplate(s string) (grid.Template, error) {
-	if s == "" {
-		return nil, nil
-	}
-	b, err := msgp.FromJSON(nil, []byte(s))
-	if err != nil {
-		return nil, usagef("the template is not a JSON object: %w", err)
-	}
-	v, err := msgp.Decode(b)
-	if err != nil {
-		return nil, err
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, usagef("the template is not a JSON object")
-	}
-	return m, nil
-}
-
 func (a *app) queryCommand() *cobra.Command {
 	var o grid.QueryOptions
+	var filter filterFlags
 	c := &cobra.Command{
-		Use:     "query SPACE [TEMPLATE]",
-		Short:   "Print the entries that match a template",
-		Example: `  spacegrid query seats '{"row":1}' --limit 10`,
-		Args:    cobra.RangeArgs(1, 2),
+		Use:   "query SPACE [TEMPLATE]",
+		Short: "Print the entries that match",
+		Example: `  spacegrid query seats '{"row":1}' --limit 10
+  spacegrid query seats --where "price < 20 and section = 'A'"`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			var t grid.Template
 			if len(args) == 2 {
-				var err error
-				if t, err = parseTemplate(args[1]); err != nil {
-					return err
-				}
+				filter.match = args[1]
+			}
+			f, err := filter.parse()
+			if err != nil {
+				return err
 			}
 			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
 				var es []grid.Entry
-				for e, err := range g.Query(ctx, args[0], t, o) {
+				for e, err := range g.Query(ctx, args[0], f, o) {
 					if err != nil {
 						return err
 					}
@@ -279,6 +228,7 @@ func (a *app) queryCommand() *cobra.Command {
 			})
 		},
 	}
+	filter.registerWhere(c)
 	c.Flags().IntVar(&o.Limit, "limit", 100, "at most so many; 0 is all")
 	c.Flags().BoolVar(&o.AllowScan, "allow-scan", false, "examine any number of entries if no index serves")
 	c.Flags().BoolVar(&o.Local, "local", false, "read what the nearest replica has, which may be old")

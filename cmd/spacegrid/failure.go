@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -52,12 +53,16 @@ func exitCode(err error) int {
 		return exitIndeterminate
 	case errors.Is(err, grid.ErrNotFound), errors.Is(err, grid.ErrNoSpace):
 		return exitNotFound
-	case errors.Is(err, grid.ErrConflict), errors.Is(err, grid.ErrExists), errors.Is(err, cluster.ErrSpaceConflict):
+	case errors.Is(err, grid.ErrConflict), errors.Is(err, grid.ErrExists), errors.Is(err, cluster.ErrSpaceConflict),
+		errors.Is(err, grid.ErrUnmet), errors.Is(err, grid.ErrRange), errors.Is(err, grid.ErrFenced), errors.Is(err, grid.ErrClaimed):
 		return exitConflict
 	case errors.Is(err, grid.ErrInvalid), errors.Is(err, grid.ErrTooLarge), errors.Is(err, grid.ErrWrongKind):
 		return exitUsage
-	case errors.Is(err, grid.ErrUnavailable):
+	case errors.Is(err, grid.ErrUnavailable), errors.Is(err, space.ErrLocked), errors.Is(err, space.ErrFull),
+		errors.Is(err, space.CodeTrimmed.Err()), errors.Is(err, space.CodeUnprepared.Err()):
 		return exitUnavailable
+	case errors.Is(err, space.ErrCancelled):
+		return exitTimeout
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
 	}
@@ -70,9 +75,16 @@ func (a *app) report(err error) {
 		return
 	}
 	var refused *space.Error
-	message, hint := err.Error(), ""
-	if errors.As(err, &refused) && refused.Detail != "" {
+	message, hint, mark := err.Error(), "", ""
+	var condition *form.ConditionError
+	switch {
+	case errors.As(err, &condition):
+		message, hint, mark = condition.Error(), condition.Hint, condition.Mark()
+	case errors.As(err, &refused) && refused.Detail != "":
 		message, hint = refused.Detail, refused.Hint
+	case errors.As(err, &refused) && refused.Hint != "":
+		hint = refused.Hint
+		message = strings.TrimPrefix(strings.Replace(message, refused.Error(), refused.Code.String(), 1), "space: ")
 	}
 	switch {
 	case hint != "":
@@ -82,6 +94,9 @@ func (a *app) report(err error) {
 		hint = "is a member running at this address? start one with: spacegrid dev"
 	}
 	a.notef("error: %s", printable(message))
+	for line := range strings.Lines(mark) {
+		a.notef("  %s", printable(strings.TrimSuffix(line, "\n")))
+	}
 	if hint != "" {
 		a.notef("  %s", printable(hint))
 	}

@@ -31,7 +31,8 @@ var eventWords = map[grid.EventKind]string{
 
 func (a *app) watchCommand() *cobra.Command {
 	var snapshot, claims bool
-	var from, match string
+	var from string
+	var filter filterFlags
 	var limit int
 	c := &cobra.Command{
 		Use:   "watch SPACE",
@@ -40,7 +41,10 @@ func (a *app) watchCommand() *cobra.Command {
   spacegrid watch seats --snapshot --match '{"row":1}' -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			t, err := parseTemplate(match)
+			f, err := filter.form()
+			if err == nil {
+				_, err = f.Parse()
+			}
 			if err != nil {
 				return err
 			}
@@ -51,7 +55,11 @@ func (a *app) watchCommand() *cobra.Command {
 			defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
 			ctx, cancel := context.WithCancel(c.Context())
 			defer cancel()
-			w, err := g.Watch(ctx, args[0], grid.WatchOptions{From: grid.Cursor(from), Now: !snapshot && from == "", Template: t, Claims: claims})
+			o := grid.WatchOptions{From: grid.Cursor(from), Now: !snapshot && from == "", Template: f.Template, Claims: claims}
+			if f.Where != "" {
+				o.Where = grid.Where(f.Where, f.Args...)
+			}
+			w, err := g.Watch(ctx, args[0], o)
 			if err != nil {
 				return err
 			}
@@ -60,7 +68,7 @@ func (a *app) watchCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&snapshot, "snapshot", false, "begin with the entries that are there")
 	c.Flags().StringVar(&from, "from", "", "continue at a cursor")
-	c.Flags().StringVar(&match, "match", "", "only what has to do with entries that match this template, a JSON object")
+	filter.register(c)
 	c.Flags().BoolVar(&claims, "claims", false, "show claims and releases of entries too")
 	c.Flags().IntVar(&limit, "limit", 0, "end after so many events; 0 goes on until interrupted")
 	return c

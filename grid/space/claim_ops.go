@@ -130,9 +130,9 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 	if o.Lease < 0 || o.Lease > MaxClaimLease {
 		return CodeInvalid
 	}
-	value := e.entry.Value
+	value, count := e.entry.Value, 0
 	if len(o.Mutations) > 0 {
-		changed, count, code := p.prep.mutate(e.entry.Kind, value, o.Mutations)
+		changed, n, code := p.prep.mutate(e.entry.Kind, value, o.Mutations)
 		if code == OK {
 			code = checkValue(&e.space.def, e.entry.Kind, len(changed))
 		}
@@ -142,11 +142,12 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 		if code != OK {
 			return code
 		}
-		value, p.prep.results[i].Count = changed, count
+		value, count = changed, n
 	}
 	if code := p.guarded(e.space, e.entry.Kind, value); code != OK {
 		return code
 	}
+	p.prep.results[i].Count = count
 	if o.Lease == 0 || c.counted && e.space.def.exhausts(e.entry.Attempts+1) && p.deadLetter(e.space, e.entry.Key, e.entry.Kind, value) >= 0 {
 		p.release(n, number, c.counted, value)
 		return OK

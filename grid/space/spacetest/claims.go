@@ -209,6 +209,9 @@ func (m *Model) expireDeadLetter(s *table, c *claim) {
 	if !exhausted || m.past(e) || d == nil || d.def.Shape != s.def.Shape {
 		return
 	}
+	if m.txns.holds(d.def.ID, c.key) || m.txns.guarded(d.def.ID, space.Entry{Kind: e.Kind, Value: c.becomes(e)}) {
+		return
+	}
 	if x, ok := d.entries[c.key]; ok && !x.Claimed && m.past(x) {
 		d.remove(c.key)
 		m.seq++

@@ -103,7 +103,7 @@ func (m *Model) inTxn(c *space.Command, i int) (r space.Result, done bool) {
 	o := &c.Ops[i]
 	preparing := c.Ops[0].Code == space.OpPrepare
 	if o.Code == space.OpPrepare {
-		if c.Session == 0 {
+		if c.Session == 0 || len(c.Ops) == 1 {
 			return space.Result{Code: space.CodeInvalid}, true
 		}
 		if m.txns.prepared[o.Txn] != nil {
