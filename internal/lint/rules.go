@@ -100,7 +100,7 @@ var layers = []layer{
 
 	// What serves people and programs stands on the grid's public face.
 	{pkg: "processingunit/...", may: []string{"grid", "grid/space/...", "internal/..."}},
-	{pkg: "gateway/...", may: []string{"grid", "grid/space/...", "internal/..."}},
+	{pkg: "gateway/...", may: []string{"grid", "grid/space/...", "gateway/form", "internal/..."}},
 	{pkg: "bench/...", may: []string{"grid", "grid/space/...", "grid/gossip", "datapump/...", "writer/...", "reader/...", "processingunit/...", "gateway/...", "internal/..."}},
 	{pkg: "examples/...", may: []string{"grid", "grid/space", "processingunit/...", "datapump", "writer", "reader"}},
 	{pkg: "docs/...", may: []string{"grid", "grid/space", "processingunit/...", "datapump", "writer", "reader"}},

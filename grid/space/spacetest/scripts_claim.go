@@ -170,27 +170,8 @@ func orderScripts() []Script {
 
 func waitScripts() []Script {
 	return []Script{
-		{"waits/a take that waits is woken by a write", func(s *Scene) {
-			s.define(fields)
-			for _, verb := range []Verb{Take, Claim} {
-				for _, r := range []Request{{Template: f{"n": 1}}, {Key: "a"}} {
-					r.Verb, r.Wait = verb, 10*time.Second
-					came := s.later(r)
-					s.write("other", f{"n": 2})
-					s.write("a", f{"n": 1})
-					out := <-came
-					s.check(out.err, r.String())
-					if got := keysOf(out.Entries); len(got) != 1 || got[0] != "a" {
-						s.t.Fatalf("%s takes %q", r.String(), got)
-					}
-					if verb == Claim {
-						s.do(Request{Verb: Ack, Key: "a", Token: out.Entries[0].Token})
-					}
-					s.absent("a")
-				}
-			}
-			s.holds("other", f{"n": 2})
-		}},
+		{"waits/a take that waits is woken by a write", func(s *Scene) { s.woken(Request{Template: f{"n": 1}}) }},
+		{"waits/so is one that waits for a key", func(s *Scene) { s.woken(Request{Key: "a"}) }},
 		{"waits/one entry wakes one, who came first", func(s *Scene) {
 			s.define(fields)
 			var order []<-chan answer
@@ -230,6 +211,29 @@ func waitScripts() []Script {
 	}
 }
 
+// woken checks that a take and a claim that wait get the entry a, once it is
+// written.
+func (s *Scene) woken(r Request) {
+	s.t.Helper()
+	s.define(fields)
+	for _, verb := range []Verb{Take, Claim} {
+		r.Verb, r.Wait = verb, 10*time.Second
+		came := s.later(r)
+		s.write("other", f{"n": 2})
+		s.write("a", f{"n": 1})
+		out := <-came
+		s.check(out.err, r.String())
+		if got := keysOf(out.Entries); len(got) != 1 || got[0] != "a" {
+			s.t.Fatalf("%s takes %q", r.String(), got)
+		}
+		if verb == Claim {
+			s.do(Request{Verb: Ack, Key: "a", Token: out.Entries[0].Token})
+		}
+		s.absent("a")
+	}
+	s.holds("other", f{"n": 2})
+}
+
 // answer is what came of a request beside others.
 type answer struct {
 	Response
@@ -242,7 +246,10 @@ func (s *Scene) later(r Request) <-chan answer {
 	s.t.Helper()
 	// What is not offered is found out here, where the scene can end.
 	probe := r
-	probe.Wait, probe.Template, probe.Key = time.Millisecond, f{"none": "such"}, ""
+	probe.Wait, probe.Template = time.Millisecond, f{"none": "such"}
+	if r.Key != "" {
+		probe.Template, probe.Key = nil, "none"
+	}
 	if _, err := s.try(probe); errors.Is(err, ErrNotOffered) {
 		s.offered(err, r.String())
 	}
