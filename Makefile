@@ -7,10 +7,13 @@ COMMAND  := $(GO) run ./cmd/spacegrid
 
 FUZZTIME   ?= 10s# for each fuzz target
 FUZZBUDGET ?= 300# seconds for all of them; targets get less when there are many
-ARGS       ?=# handed on by trial, demo and bench
+TIME       ?= 10m# for the comparison with the model
+SEED       ?= 0# of it; 0 is drawn at random
+DATA       ?=# a CSV file for queries
+ARGS       ?=# handed on by trial, takes, claims, demo and bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test race fuzz lint fmt format vet verify rules readme trial demo bench ci clean
+.PHONY: help build install test race model fuzz lint fmt format vet verify rules readme trial takes claims queries demo bench ci clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +30,9 @@ test: ## run every test
 
 race: ## run every test under the race detector
 	$(GO) test -race -timeout 20m ./...
+
+model: ## compare a partition with its model for TIME or ten million operations, from SEED
+	$(GO) test -C grid/space -count=1 -timeout 0 -run '^TestModelForLong$$' -model.time=$(TIME) -model.seed=$(SEED)
 
 fuzz: ## fuzz every target for FUZZTIME, all of them for FUZZBUDGET seconds at most
 	@.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)
@@ -55,6 +61,16 @@ readme: ## run the commands that README.md promises
 
 trial: ## run the acceptance trial
 	scripts/trial $(ARGS)
+
+takes: ## take entries while leaders are killed, and look whether each was handed out once
+	scripts/work takes $(ARGS)
+
+claims: ## claim entries of ordered groups while leaders and holders are killed
+	scripts/work claims $(ARGS)
+
+queries: ## compare the answers about the CSV file DATA (birdstrikes.csv, whole) with those of SQLite
+	@[ -f "$(DATA)" ] || { echo "give a file: make queries DATA=/path/to/birdstrikes.csv"; exit 1; }
+	SPACEGRID_QUERIES_DATA="$$(realpath "$(DATA)")" $(GO) test -count=1 -v -run TestQueriesAgreeWithSQLite ./cmd/spacegrid
 
 demo: ## run the demonstration
 	$(COMMAND) demo $(ARGS)

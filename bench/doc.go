@@ -5,9 +5,9 @@
 // [Run] (offers them to clients and takes the time) and [Report] (what came
 // out, for people and as JSON). On top of these stand the runs that the command
 // line offers: [KV] drives any server that speaks RESP, [Embedded] a member
-// inside this process, [Replicated] a cluster of three, and [Compare] puts the
-// figures of Spacegrid and of a peer side by side, measured in turns in the same
-// run on the same machine.
+// inside this process, [Replicated] a cluster of three, [Takes] consumers of a
+// space that grows, and [Compare] puts the figures of Spacegrid and of a peer side
+// by side, measured in turns in the same run on the same machine.
 //
 // # Promises
 //

@@ -17,7 +17,7 @@ const Schema = "spacegrid.bench/1"
 // Report is what came out of one or more runs on one machine.
 type Report struct {
 	Schema  string    `json:"schema"`
-	Command string    `json:"command"` // kv, embedded, replicated or compare
+	Command string    `json:"command"` // kv, embedded, replicated, takes or compare
 	Started time.Time `json:"started"`
 	Machine Machine   `json:"machine"`
 	Seed    uint64    `json:"seed"`

@@ -177,7 +177,7 @@ func (c *codec[T]) keyField(given any) (any, error) {
 	default:
 		f.SetBytes(key)
 	}
-	if !bytes.Equal(appendKey(nil, f), key) {
+	if !bytes.Equal(keyOf(f), key) {
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%q is no key of type %s", key, f.Type()), Hint: "give the key as the key field's type"}
 	}
 	return f.Interface(), nil

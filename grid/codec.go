@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,11 +42,11 @@ func keyable(t reflect.Type) bool {
 // {text of its routing field} if there is one and the key has no {tag} itself.
 func (c *codec[T]) keyOf(v *T) []byte {
 	f := reflect.ValueOf(v).Elem()
-	key := appendKey(nil, f.Field(c.key))
+	key := keyOf(f.Field(c.key))
 	if c.routing < 0 {
 		return key
 	}
-	return routedKey(appendKey(nil, f.Field(c.routing)), key)
+	return routedKey(keyOf(f.Field(c.routing)), key)
 }
 
 // RoutedKey is the key of an entry in a space with a routing field: entries whose
@@ -91,18 +92,18 @@ func (c *codec[T]) leaseOf(v *T) (time.Duration, error) {
 	panic("grid: a lease of another type")
 }
 
-// appendKey appends the key form of a string, []byte or integer: integers as
-// decimal text.
-func appendKey(dst []byte, f reflect.Value) []byte {
+// keyOf returns the key form of a string, []byte or integer: integers as decimal
+// text.
+func keyOf(f reflect.Value) []byte {
 	switch {
 	case f.Kind() == reflect.String:
-		return append(dst, f.String()...)
+		return []byte(f.String())
 	case f.CanInt():
-		return strconv.AppendInt(dst, f.Int(), 10)
+		return strconv.AppendInt(nil, f.Int(), 10)
 	case f.CanUint():
-		return strconv.AppendUint(dst, f.Uint(), 10)
+		return strconv.AppendUint(nil, f.Uint(), 10)
 	}
-	return append(dst, f.Bytes()...)
+	return slices.Clone(f.Bytes())
 }
 
 // encode returns the canonical value of v.

@@ -68,5 +68,6 @@
 // # What it does not do
 //
 // It does not hide which partition a key belongs to: operations on several
-// partitions are not atomic together.
+// partitions are atomic together only inside of [Grid.Transact], at the price of
+// two more exchanges.
 package grid

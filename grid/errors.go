@@ -31,7 +31,7 @@ var (
 
 // ErrCrossPartition is returned when operations that have to take effect
 // together lie in several partitions.
-var ErrCrossPartition = errors.New("grid: the keys of one atomic batch lie in several partitions (give them a common {tag})")
+var ErrCrossPartition = errors.New("grid: the keys of one atomic batch lie in several partitions (give them a common {tag}, or use Transact)")
 
 // ErrClosed is returned by operations on a closed Grid.
 var ErrClosed = errors.New("grid: closed")

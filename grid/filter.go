@@ -39,6 +39,7 @@ func Where(text string, args ...any) Condition {
 // match a template.
 func (c Condition) And(t Template) Filter { return narrowed{c, t} }
 
+//nolint:unparam // a Filter has two parts
 func (c Condition) parts() (template, condition []byte, err error) {
 	switch {
 	case c.err != nil:
@@ -82,6 +83,7 @@ func filterFor(def *space.Definition, f Filter) (template, condition []byte, err
 	return template, condition, def.CheckFilter(template, condition)
 }
 
+//nolint:unparam // a Filter has two parts
 func (t Template) parts() (template, condition []byte, err error) {
 	template, err = t.encode()
 	return template, nil, err

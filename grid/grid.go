@@ -106,7 +106,7 @@ func (g *Grid) CreateSpace(ctx context.Context, def space.Definition) (space.Def
 	}
 	reply, err := g.router.Control(ctx, &cluster.CreateSpace{Definition: def})
 	if err != nil {
-		return space.Definition{}, err
+		return space.Definition{}, asRefusal(err)
 	}
 	made, ok := g.router.State().SpaceByID(reply.Space)
 	if !ok {

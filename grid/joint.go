@@ -16,7 +16,8 @@ func (g *Grid) RunJoint(ctx context.Context, b *Batch) error {
 	}
 	for _, pt := range b.parts {
 		for _, c := range pt.calls {
-			c.Independent = true
+			// What is tried again is not seen together with the rest.
+			c.Independent, c.Once = true, true
 		}
 	}
 	return g.Run(ctx, b)

@@ -230,7 +230,8 @@ func (l *layout) definition(name string) (space.Definition, error) {
 		}
 		def.Indexes = append(def.Indexes, x)
 	}
-	return def, def.Validate()
+	err := def.Validate()
+	return def, err
 }
 
 // structOf returns the struct type that a type is or points to and whose fields

@@ -40,7 +40,7 @@ func OpenSpace[T any](ctx context.Context, g *Grid, name string) (*Space[T], err
 		return nil, err
 	}
 	if len(missing) > 0 {
-		if def, err = g.AlterSpace(ctx, name, missing, nil); err != nil {
+		if def, err = g.AlterSpace(ctx, name, Alteration{AddIndexes: missing}); err != nil {
 			return nil, err
 		}
 	}
@@ -95,19 +95,4 @@ func indexText(x space.Index) string {
 		text += " ordered"
 	}
 	return text
-}
-
-// AlterSpace adds indexes to a space and drops others, by name, and returns the
-// definition that is then in force. An index that is there already, or is gone, is
-// not an error. A new index serves once every entry is in it; until then searches
-// go on as they did before.
-func (g *Grid) AlterSpace(ctx context.Context, name string, add []space.Index, drop []string) (space.Definition, error) {
-	def, err := g.Describe(ctx, name)
-	if err != nil {
-		return space.Definition{}, err
-	}
-	if _, err := g.router.Control(ctx, &cluster.AlterSpace{Space: def.ID, Add: add, Drop: drop}); err != nil {
-		return space.Definition{}, err
-	}
-	return g.Describe(ctx, name)
 }

@@ -269,7 +269,7 @@ func Key(key any) ([]byte, error) {
 	if !v.IsValid() || !keyable(v.Type()) {
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("%T cannot be a key", key), Hint: "a key is a string, []byte or an integer"}
 	}
-	return appendKey(nil, v), nil
+	return keyOf(v), nil
 }
 
 // KeyOf returns the key that a field's canonical value stands for: strings and

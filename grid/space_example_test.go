@@ -22,24 +22,21 @@ func withSeats(show func(ctx context.Context, seats *grid.Space[Seat]) error) {
 	ctx := context.Background()
 	g, err := grid.Open(ctx, grid.Config{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	defer g.Close()
 	seats, err := grid.OpenSpace[Seat](ctx, g, "seats")
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	for i := range 12 {
 		s := Seat{ID: fmt.Sprintf("seat%02d", i), Section: string(rune('A' + i%3)), Price: 10 + i}
 		if _, err := seats.Write(ctx, s); err != nil {
-			fmt.Println(err)
-			return
+			panic(err)
 		}
 	}
 	if err := show(ctx, seats); err != nil {
-		fmt.Println(err)
+		panic(err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,22 +60,22 @@ func TestTransactSeesItsOwnWrites(t *testing.T) {
 			return err
 		}
 		if again, err := p.Read("ann"); err != nil || again.Coins != 7 {
-			return fmt.Errorf("own write: %v, %v", again, err)
+			return fmt.Errorf("own write: %v, %w", again, err)
 		}
 		if bob, err := p.Read("bob"); err != nil || bob.Coins != 3 {
-			return fmt.Errorf("own blind write: %v, %v", bob, err)
+			return fmt.Errorf("own blind write: %v, %w", bob, err)
 		}
 		if both, err := b.Query(grid.Template{"from": "ann"}); err != nil || len(both) != 2 {
-			return fmt.Errorf("own write among matches: %v, %v", both, err)
+			return fmt.Errorf("own write among matches: %v, %w", both, err)
 		}
 		if old, err := b.Take("old"); err != nil || old.From != "ann" {
-			return fmt.Errorf("take: %v, %v", old, err)
+			return fmt.Errorf("take: %v, %w", old, err)
 		}
 		if _, err := b.Read("old"); !errors.Is(err, grid.ErrNotFound) {
-			return fmt.Errorf("own take: %v", err)
+			return fmt.Errorf("own take: %w", err)
 		}
 		if one, err := b.Query(grid.Template{"from": "ann"}); err != nil || len(one) != 1 || one[0].ID != "new" {
-			return fmt.Errorf("own take among matches: %v, %v", one, err)
+			return fmt.Errorf("own take among matches: %v, %w", one, err)
 		}
 		// Written and taken: nothing of it is left, whether or not it was there.
 		if err := b.Write(bill{"short", "ann"}); err != nil {
@@ -84,7 +85,7 @@ func TestTransactSeesItsOwnWrites(t *testing.T) {
 			return err
 		}
 		if _, err := bills.Read(ctx, "new"); !errors.Is(err, grid.ErrNotFound) {
-			return fmt.Errorf("seen outside before the commit: %v", err)
+			return fmt.Errorf("seen outside before the commit: %w", err)
 		}
 		return nil
 	})
@@ -176,6 +177,9 @@ func TestTransactRunsAgain(t *testing.T) {
 			})
 			if want := map[bool]int{false: 2, true: 1}[fails]; runs != want || fails != errors.Is(err, reason) {
 				t.Errorf("%s has changed (failing: %v): %d runs, %v", x.what, fails, runs, err)
+			}
+			if log, err := purses.Read(ctx, "log"); err != nil || log.Coins != 2 {
+				t.Errorf("%s has changed (failing: %v): the run left is %v, %v", x.what, fails, log, err)
 			}
 		}
 	}
@@ -423,4 +427,50 @@ func ExampleGrid_Transact() {
 	bob, _ := purses.Read(ctx, "bob")
 	fmt.Println(bob.Coins, err)
 	// Output: 1 <nil>
+}
+
+// BenchmarkTransact moves a coin between two partitions of a grid of one member in
+// memory, from eight goroutines with purses of their own.
+func BenchmarkTransact(b *testing.B) {
+	ctx := b.Context()
+	g, err := grid.Open(ctx, grid.Config{Partitions: 16})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	purses, err := grid.OpenSpace[purse](ctx, g, "purses")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var next atomic.Int64
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		n := next.Add(1)
+		from, to := fmt.Sprint("from", n), fmt.Sprint("to", n)
+		if _, err := purses.Write(ctx, purse{from, 0}); err != nil {
+			b.Error(err)
+		}
+		if _, err := purses.Write(ctx, purse{to, 0}); err != nil {
+			b.Error(err)
+		}
+		for pb.Next() {
+			err := g.Transact(ctx, func(tx *grid.Tx) error {
+				p := purses.In(tx)
+				x, err := p.Read(from)
+				if err != nil {
+					return err
+				}
+				y, err := p.Read(to)
+				if err != nil {
+					return err
+				}
+				x.Coins--
+				y.Coins++
+				return errors.Join(p.Write(x), p.Write(y))
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,10 +42,16 @@ entries. The space is created if it does not exist. A CSV column has the first o
 the types int, float, bool, date, time and text that all its cells can be read as
 and be written again: the whole file is looked at first, of standard input the
 first 10,000 rows. Empty cells are left out. Days and times become timestamps in
-UTC. A row that cannot be read ends the import with its number, unless --skip-bad.
-Without a key every row is an entry of its own, equal rows too.`,
+UTC. The space that is created declares the columns with their types, so that a
+filter that names none of them is refused. A row that cannot be read ends the
+import with its number, unless --skip-bad. Without a key every row is an entry of
+its own, equal rows too; the keys of one import are in the order of its rows.
+
+An index on several fields is written a,b. With :ordered behind it the last of them
+also serves comparisons, ranges and prefixes: section,price:ordered.`,
 		Example: `  spacegrid import airports airports.csv --key iata
-  spacegrid import cities cities.jsonl.gz --key id --index country`,
+  spacegrid import cities cities.jsonl.gz --key id --index country
+  spacegrid import strikes birdstrikes.csv --index 'Origin State,Flight Date:ordered'`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.importFile(c.Context(), args[0], args[1], f)
@@ -54,7 +59,7 @@ Without a key every row is an entry of its own, equal rows too.`,
 	}
 	c.Flags().StringVar(&f.key, "key", "", "field that is the entry's key; without it keys are generated")
 	c.Flags().StringVar(&f.format, "format", "", "csv or jsonl; by default from the file's name")
-	c.Flags().StringArrayVar(&f.indexes, "index", nil, "when the space is created: hash index on a field, or on several: a,b")
+	c.Flags().StringArrayVar(&f.indexes, "index", nil, "when the space is created: index on a field, or on several, ordered or not: a,b:ordered (repeat for more)")
 	c.Flags().StringArrayVar(&f.types, "type", nil, "type of a CSV column instead of the inferred one: zip=text")
 	c.Flags().BoolVar(&f.skipBad, "skip-bad", false, "leave rows out that cannot be read, and count them")
 	return c
@@ -83,12 +88,12 @@ func (a *app) importFile(ctx context.Context, name, path string, f importFlags) 
 		return err
 	}
 	defer func() { _ = g.Close() }() // a remote handle: nothing is lost with it
-	def, err := importSpace(ctx, g, name, f)
+	def, err := a.importSpace(ctx, g, name, rows, f)
 	if err != nil {
 		return err
 	}
 	im := importer{
-		g: g, def: def, rows: rows, flags: f, timeout: a.flags.timeout,
+		g: g, def: def, rows: rows, flags: f, timeout: a.flags.timeout, keys: newRowKeys(),
 		progress: newProgress(a, size, func() int64 { return counted.n }),
 	}
 	err = im.run(ctx)
@@ -148,29 +153,13 @@ func (a *app) chooseTypes(rows *rowReader, path, format string, set map[string]c
 	return applyTypes(rows.types, rows.columns, set)
 }
 
-// importSpace returns the space to import into, made if it is not there.
-func importSpace(ctx context.Context, g *grid.Grid, name string, f importFlags) (space.Definition, error) {
-	def, err := g.Describe(ctx, name)
-	if errors.Is(err, grid.ErrNoSpace) {
-		def = space.Definition{Name: name, Shape: space.ShapeFields, Key: f.key}
-		for _, x := range f.indexes {
-			fields := strings.Split(x, ",")
-			def.Indexes = append(def.Indexes, space.Index{Name: strings.Join(fields, "-"), Fields: fields})
-		}
-		def, err = g.CreateSpace(ctx, def)
-	}
-	if err == nil && def.Shape == space.ShapeBytes {
-		err = usagef("space %q holds bytes, not fields", name)
-	}
-	return def, err
-}
-
 // importer writes rows in batches.
 type importer struct {
 	g        *grid.Grid
 	def      space.Definition
 	rows     *rowReader
 	flags    importFlags
+	keys     rowKeys
 	timeout  time.Duration
 	progress *progress
 	written  int
@@ -205,6 +194,20 @@ func (im *importer) run(ctx context.Context) error {
 	}
 }
 
+// rowKeys makes the keys of rows that have none: what is drawn once for an import,
+// so that no two imports meet, and the number of the row.
+type rowKeys string
+
+func newRowKeys() rowKeys {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it cannot fail
+	return rowKeys(hex.EncodeToString(b[:]))
+}
+
+// key returns the key of a row. Keys are in the order of the rows, as long as these
+// have ten digits at most.
+func (k rowKeys) key(row int) []byte { return fmt.Appendf(nil, "%s-%010d", k, row) }
+
 // key returns the key of a row.
 func (im *importer) key(value []byte) ([]byte, error) {
 	field := im.flags.key
@@ -212,11 +215,7 @@ func (im *importer) key(value []byte) ([]byte, error) {
 		field = im.def.Key
 	}
 	if field == "" {
-		b := make([]byte, 12)
-		if _, err := rand.Read(b); err != nil {
-			return nil, err
-		}
-		return []byte(hex.EncodeToString(b)), nil
+		return im.keys.key(im.rows.row), nil
 	}
 	v, ok := msgp.Field(value, field)
 	if !ok {

@@ -77,6 +77,11 @@ func newRowReader(r io.Reader, path, format string) (*rowReader, error) {
 			return nil, fmt.Errorf("%s: header: %w", path, err)
 		}
 		rows.columns = append(rows.columns, header...)
+		for i, column := range header {
+			if slices.Contains(header[:i], column) {
+				return nil, fmt.Errorf("%s: header: two columns are called %q", path, column)
+			}
+		}
 		rows.row = 1
 	default:
 		return nil, usagef("unknown format %q: csv or jsonl", format)

@@ -82,6 +82,7 @@ func (a *app) trialCommand() *cobra.Command {
 			return a.trial(ctx, data, key, keep)
 		},
 	}
+	c.AddCommand(a.trialTakesCommand(), a.trialClaimsCommand())
 	c.Flags().StringVar(&data, "data", "", "JSON lines to import, .gz too")
 	c.Flags().StringVar(&key, "key", "id", "the member of each line that is its key")
 	c.Flags().BoolVar(&keep, "keep", false, "leave the data folder, with the members' logs")

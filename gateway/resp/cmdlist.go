@@ -11,6 +11,7 @@ var (
 	allKeys  = KeyRange{First: 1, Last: -1, Step: 1}
 	pairKeys = KeyRange{First: 1, Last: -1, Step: 2}
 	subKey   = KeyRange{First: 2, Last: 2, Step: 1} // of a subcommand
+	heldKey  = KeyRange{First: 2, Last: 2, Step: 1} // of a claim
 	spaceKey = KeyRange{First: 3, Last: 3, Step: 1, Behind: "KEY"}
 )
 
@@ -213,11 +214,19 @@ func transactionCommands() []Spec {
 
 func spaceCommands() []Spec {
 	return []Spec{
+		{"space.ack", 4, Write, heldKey, Spaces, "", "Removes an entry that was claimed: the work is done.", nil},
+		{"space.aggregate", -2, ReadOnly, noKeys, Spaces, "", "Counts, sums and groups the entries that match, beside the data.", nil},
+		{"space.alter", -4, Write | Admin, noKeys, Spaces, "", "Changes indexes, declared fields and the terms of claims of a space.", nil},
+		{"space.change", -6, Write | DenyOOM | MovableKeys, spaceKey, Spaces, "", "Changes an entry where it is, by key, or those that match.", nil},
+		{"space.claim", -4, Write | MovableKeys, spaceKey, Spaces, "", "Hides an entry for a while and returns it with a token, and may wait for it.", nil},
 		{"space.count", -2, ReadOnly, noKeys, Spaces, "", "Counts the entries of a space, or those that match.", nil},
 		{"space.create", -2, Write | Admin, noKeys, Spaces, "", "Defines a space.", nil},
-		{"space.describe", 2, readFast, noKeys, Spaces, "", "Describes a space: its kind, indexes, limits and sinks.", nil},
+		{"space.describe", 2, readFast, noKeys, Spaces, "", "Describes a space: its shape, indexes, fields and terms.", nil},
 		{"space.drop", 3, Write | Admin, noKeys, Spaces, "", "Removes a space and its entries.", nil},
+		{"space.explain", -2, ReadOnly, noKeys, Spaces, "", "Tells how a query would find its entries, and what that costs.", nil},
+		{"space.extend", -4, Write, heldKey, Spaces, "", "Makes a claim last from now on.", nil},
 		{"space.list", 1, readFast, noKeys, Spaces, "", "Lists the spaces.", nil},
+		{"space.nack", -4, Write, heldKey, Spaces, "", "Shows an entry that was claimed again.", nil},
 		{"space.query", -2, ReadOnly, noKeys, Spaces, "", "Returns the entries of a space that match.", nil},
 		{"space.read", -4, ReadOnly | MovableKeys, spaceKey, Spaces, "", "Returns an entry, by key or the first that matches, and may wait for it.", nil},
 		{"space.take", -4, Write | MovableKeys, spaceKey, Spaces, "", "Removes and returns an entry, by key or the first that matches, and may wait for it.", nil},

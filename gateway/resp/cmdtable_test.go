@@ -153,7 +153,7 @@ func TestTableReplies(t *testing.T) {
 		"info of some": {func(w *Writer) { table.WriteInfo(w, all) }, "*3\r\n*10\r\n", "*3\r\n*10\r\n"},
 		"list":         {func(w *Writer) { table.WriteList(w, nil) }, fmt.Sprintf("*%d\r\n$3\r\nacl\r\n", table.Len()), fmt.Sprintf("*%d\r\n$3\r\nacl\r\n", table.Len())},
 		"list of spaces": {func(w *Writer) { table.WriteList(w, func(s *Spec) bool { return s.Group == Spaces }) },
-			"*9\r\n$11\r\nspace.count\r\n", "*9\r\n$11\r\nspace.count\r\n"},
+			"*17\r\n$9\r\nspace.ack\r\n", "*17\r\n$9\r\nspace.ack\r\n"},
 		"docs of get": {func(w *Writer) { table.WriteDocs(w, get) },
 			"*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n", "%1\r\n$3\r\nget\r\n%3\r\n$7\r\nsummary\r\n"},
 		"docs": {func(w *Writer) { table.WriteDocs(w, nil) }, fmt.Sprintf("*%d\r\n", 2*table.Len()), fmt.Sprintf("%%%d\r\n", table.Len())},

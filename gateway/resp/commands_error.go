@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -29,6 +30,7 @@ const (
 // effect is never reported as a failure.
 func errorText(err error) string {
 	var refused *space.Error
+	var condition *form.ConditionError
 	switch {
 	case errors.Is(err, grid.ErrIndeterminate):
 		return textIndeterminate
@@ -36,10 +38,27 @@ func errorText(err error) string {
 		return textUnavailable
 	case errors.Is(err, grid.ErrCrossPartition):
 		return textCrossSlot
+	case errors.As(err, &condition):
+		if condition.Hint != "" {
+			return "ERR " + condition.Error() + " (" + condition.Hint + ")"
+		}
+		return "ERR " + condition.Error()
 	case errors.As(err, &refused):
 		return refusalText(refused)
 	}
 	return "ERR " + err.Error()
+}
+
+// refusalTexts are the replies for refusals that clients branch on.
+var refusalTexts = map[space.Code]string{
+	space.CodeUnmet:      "UNMET The condition on the entry does not hold. Nothing was changed.",
+	space.CodeFenced:     "FENCED The claim of this token has ended. Somebody else may have the entry: drop the work.",
+	space.CodeClaimed:    "CLAIMED A claim hides the entry. Wait for its holder, or for the claim to end.",
+	space.CodeCancelled:  "CANCELLED The wait was ended.",
+	space.CodeLocked:     "TRYAGAIN A transaction that is being decided holds the entry. The command had no effect.",
+	space.CodeTrimmed:    "TRYAGAIN What happened since the read is not known any more. The command had no effect.",
+	space.CodeFull:       "TRYAGAIN A table of waiting commands, claims or transactions is full. The command had no effect.",
+	space.CodeUnprepared: "TRYAGAIN Nothing is prepared for the transaction. The command had no effect.",
 }
 
 func refusalText(e *space.Error) string {
@@ -61,6 +80,9 @@ func refusalText(e *space.Error) string {
 			return "NOSPACE No such space."
 		}
 		return "NOSPACE " + e.Detail
+	}
+	if text, ok := refusalTexts[e.Code]; ok {
+		return text
 	}
 	text := e.Code.String()
 	if e.Detail != "" {

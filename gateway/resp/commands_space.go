@@ -1,11 +1,13 @@
 package resp
 
 import (
+	"context"
+	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
@@ -13,37 +15,56 @@ import (
 
 // SPACE.*: spaces of any shape, for clients in every language.
 //
-//	SPACE.WRITE space [KEY key] [LEASE ms] [NX|XX] [VERSION v] FIELDS f v [f v …] | JSON object | VALUE bytes
-//	SPACE.READ  space KEY key | MATCH object [LIMIT n]
-//	SPACE.TAKE  space KEY key | MATCH object [LIMIT n]
-//	SPACE.QUERY space MATCH object [LIMIT n] [ALLOWSCAN]
-//	SPACE.COUNT space [MATCH object] [ALLOWSCAN]
-//	SPACE.CREATE space [SHAPE any|fields|bytes] [KEY field] [LEASE ms] [INDEX name field [field …]] …
-//	SPACE.DROP space YES
-//	SPACE.LIST
-//	SPACE.DESCRIBE space
+//	SPACE.WRITE space [KEY key] [LEASE ms] [NX|XX] [VERSION v] [IF condition] FIELDS f v [f v …] | JSON object | VALUE bytes
+//	SPACE.READ  space KEY key | filter [LIMIT n] [WAIT ms] [ALLOWSCAN]
+//	SPACE.TAKE  space KEY key [VERSION v] [IF condition] | filter [LIMIT n] [ALLOWSCAN], each [WAIT ms]
+//	SPACE.QUERY space filter [LIMIT n] [ALLOWSCAN]
+//	SPACE.COUNT space [filter] [ALLOWSCAN]
+//	SPACE.CHANGE space KEY key [CREATE] [VERSION v] [IF condition] | filter [LIMIT n] [ALLOWSCAN], each with mutations
+//	SPACE.CLAIM space KEY key | filter [LIMIT n] [ALLOWSCAN], each [LEASE ms] [WAIT ms]
+//	SPACE.ACK space key token
+//	SPACE.NACK space key token [DELAY ms] [UNCOUNTED]
+//	SPACE.EXTEND space key token [LEASE ms]
+//	SPACE.AGGREGATE space [filter] [BY path] … [COLUMN text] … [HAVING condition] [ORDER name] … [LIMIT n] [LOCAL]
+//	SPACE.EXPLAIN space [filter] [LIMIT n] [ALLOWSCAN]
+//	SPACE.CREATE, SPACE.ALTER, SPACE.DROP, SPACE.LIST, SPACE.DESCRIBE: see parseDefinition
+//
+// A filter is MATCH object, WHERE condition, or both. The object of MATCH names
+// fields that an entry must have with equal values; conditions are texts such as
+// "price < 20 and section = 'A'". ARGS array behind either WHERE or IF fills in
+// what stands for ? in it.
 //
 // An entry is a map of key, version, lease (milliseconds left, -1 if it does not
-// end) and either json, the fields as JSON text, or value, the bytes. By KEY the
-// reply is one entry or null, by MATCH an array of entries. In RESP2 maps are
-// flat arrays. SPACE.WRITE replies with the version made, or null if NX or XX did
-// not hold; another version than asked for is a CONFLICT error.
+// end) and either json, the fields as JSON text, or value, the bytes; one that is
+// claimed has its token, attempts and claim (milliseconds) too. By KEY the reply is
+// one entry or null, otherwise an array of entries. In RESP2 maps are flat arrays.
+// SPACE.WRITE replies with the version made, or null if NX or XX did not hold;
+// another version than asked for is a CONFLICT error, a condition that does not
+// hold UNMET.
 //
-// The objects of MATCH are those whose fields an entry must have with equal
-// values. FIELDS are text; JSON has types. An entry of a space with a key field
-// has its key from there if KEY is not given.
+// FIELDS are text; JSON has types. An entry of a space with a key field has its
+// key from there if KEY is not given. WAIT holds up this connection only and ends
+// with it.
 
 func spaceActions() map[string]action {
 	return map[string]action{
-		"space.count":    {alone: spaceCount},
-		"space.create":   {alone: spaceCreate},
-		"space.describe": {alone: spaceDescribe},
-		"space.drop":     {alone: spaceDrop},
-		"space.list":     {alone: spaceList},
-		"space.query":    {alone: spaceQuery},
-		"space.read":     {alone: spaceRead},
-		"space.take":     {alone: spaceTake},
-		"space.write":    {alone: spaceWrite},
+		"space.ack":       {alone: spaceAck},
+		"space.aggregate": {alone: spaceAggregate},
+		"space.alter":     {alone: spaceAlter},
+		"space.change":    {alone: spaceChange},
+		"space.claim":     {alone: spaceClaim},
+		"space.count":     {alone: spaceCount},
+		"space.create":    {alone: spaceCreate},
+		"space.explain":   {alone: spaceExplain},
+		"space.extend":    {alone: spaceExtend},
+		"space.nack":      {alone: spaceNack},
+		"space.describe":  {alone: spaceDescribe},
+		"space.drop":      {alone: spaceDrop},
+		"space.list":      {alone: spaceList},
+		"space.query":     {alone: spaceQuery},
+		"space.read":      {alone: spaceRead},
+		"space.take":      {alone: spaceTake},
+		"space.write":     {alone: spaceWrite},
 	}
 }
 
@@ -57,7 +78,16 @@ const (
 type spaceArgs struct {
 	key       []byte
 	match     grid.Template
-	matching  bool
+	where     string
+	condition string // IF
+	args      []any  // of where or condition
+	filter    grid.Filter
+	matching  bool // there is a filter
+	wait      time.Duration
+	create    bool
+	local     bool
+	uncounted bool
+	delay     time.Duration
 	limit     int
 	allowScan bool
 	lease     time.Duration
@@ -86,8 +116,20 @@ func (a *spaceArgs) parse(args [][]byte, allowed ...string) (refusal string) {
 		case "ALLOWSCAN":
 			a.allowScan = true
 			continue
+		case "CREATE":
+			a.create = true
+			continue
+		case "LOCAL":
+			a.local = true
+			continue
+		case "UNCOUNTED":
+			a.uncounted = true
+			continue
 		case "FIELDS":
-			return a.fields(args)
+			if refusal := a.fields(args); refusal != "" {
+				return refusal
+			}
+			return a.conditions()
 		}
 		if len(args) == 0 {
 			return textSyntax
@@ -97,6 +139,32 @@ func (a *spaceArgs) parse(args [][]byte, allowed ...string) (refusal string) {
 		}
 		args = args[1:]
 	}
+	return a.conditions()
+}
+
+// conditions reads the texts of WHERE and IF, once their arguments are known.
+func (a *spaceArgs) conditions() (refusal string) {
+	f := form.Filter{Template: a.match, Where: a.where}
+	switch {
+	case len(a.args) > 0 && (a.where == "") == (a.condition == ""):
+		return "ERR ARGS belong to one condition, of WHERE or of IF"
+	case a.where != "":
+		f.Args = a.args
+	}
+	if a.condition != "" {
+		var args []any
+		if a.where == "" {
+			args = a.args
+		}
+		if _, err := form.ParseCondition(a.condition, args); err != nil {
+			return errorText(err)
+		}
+	}
+	filter, err := f.Parse()
+	if err != nil {
+		return errorText(err)
+	}
+	a.filter = filter
 	return ""
 }
 
@@ -119,16 +187,21 @@ func (a *spaceArgs) option(word string, arg []byte) (refusal string) {
 		}
 		a.value, a.kind, a.valued = value, space.KindFields, true
 	case "MATCH":
-		value, err := msgp.FromJSON(nil, arg)
+		t, err := form.ParseTemplate(arg)
 		if err != nil {
-			return "ERR " + err.Error()
+			return errorText(err)
 		}
-		decoded, err := msgp.Decode(value)
-		fields, ok := decoded.(map[string]any)
-		if err != nil || !ok {
-			return "ERR a template is a JSON object"
+		a.match, a.matching = t, true
+	case "WHERE":
+		a.where, a.matching = string(arg), true
+	case "IF":
+		a.condition = string(arg)
+	case "ARGS":
+		args, err := form.ParseArgs(arg)
+		if err != nil {
+			return errorText(err)
 		}
-		a.match, a.matching = fields, true
+		a.args = args
 	default:
 		return a.number(word, arg)
 	}
@@ -140,7 +213,7 @@ func (a *spaceArgs) number(word string, arg []byte) (refusal string) {
 	if !ok {
 		return textNotInteger
 	}
-	if n < 1 {
+	if n < 1 && word != "DELAY" || n < 0 {
 		return "ERR " + word + " is at least 1"
 	}
 	switch word {
@@ -149,9 +222,18 @@ func (a *spaceArgs) number(word string, arg []byte) (refusal string) {
 	case "VERSION":
 		a.version = space.Seq(n)
 	case "LEASE":
-		a.lease = time.Duration(min(n, int64(1<<63-1)/int64(time.Millisecond))) * time.Millisecond
+		a.lease = milliseconds(n)
+	case "WAIT":
+		a.wait = milliseconds(n)
+	case "DELAY":
+		a.delay = milliseconds(n)
 	}
 	return ""
+}
+
+// milliseconds returns a duration; what is too long is the longest.
+func milliseconds(n int64) time.Duration {
+	return time.Duration(min(n, int64(1<<63-1)/int64(time.Millisecond))) * time.Millisecond
 }
 
 // fields reads the rest of the arguments as pairs of text.
@@ -189,7 +271,7 @@ func (d *dialog) open(c Command, allowed ...string) (def space.Definition, a spa
 }
 
 func spaceWrite(d *dialog, c Command) {
-	def, a, ok := d.open(c, "KEY", "LEASE", "NX", "XX", "VERSION", "FIELDS", "JSON", "VALUE")
+	def, a, ok := d.open(c, "KEY", "LEASE", "NX", "XX", "VERSION", "IF", "ARGS", "FIELDS", "JSON", "VALUE")
 	if !ok {
 		return
 	}
@@ -214,10 +296,15 @@ func spaceWrite(d *dialog, c Command) {
 		d.error("ERR no KEY is given, and the value has no key field")
 		return
 	}
-	r, err := d.carryOut(space.Op{
+	op := space.Op{
 		Code: space.OpWrite, Space: def.ID, Key: a.key, Value: a.value, Kind: a.kind,
 		Mode: a.mode, Match: a.version, Lease: a.lease,
-	})
+	}
+	if err := form.Require(&op, &def, a.condition, a.args); err != nil {
+		d.fail(err)
+		return
+	}
+	r, err := d.carryOut(op)
 	switch {
 	case err == nil:
 		d.out.Int(int64(r.Version))
@@ -257,38 +344,82 @@ func (d *dialog) byKey(op space.Op) {
 }
 
 func spaceRead(d *dialog, c Command) {
-	def, a, ok := d.open(c, "KEY", "MATCH", "LIMIT", "ALLOWSCAN")
+	def, a, ok := d.open(c, "KEY", "MATCH", "WHERE", "ARGS", "LIMIT", "WAIT", "ALLOWSCAN")
 	switch {
 	case !ok:
 	case (a.key != nil) == a.matching:
 		d.error(textSyntax)
+	case a.key != nil && a.wait > 0:
+		d.error("ERR WAIT is for reads by MATCH or WHERE")
 	case a.key != nil:
 		d.byKey(space.Op{Code: space.OpRead, Space: def.ID, Key: a.key})
+	case a.wait > 0:
+		d.waiting(a.wait, true, func(ctx context.Context) ([]grid.Entry, error) {
+			return d.commands.grid.ReadMatch(ctx, def.Name, a.filter, grid.ReadOptions{Limit: a.limit, Wait: a.wait, AllowScan: a.allowScan})
+		})
 	default:
 		d.query(def.Name, a, max(a.limit, 1))
 	}
 }
 
 func spaceTake(d *dialog, c Command) {
-	def, a, ok := d.open(c, "KEY", "MATCH", "LIMIT", "VERSION", "ALLOWSCAN")
+	def, a, ok := d.open(c, "KEY", "MATCH", "WHERE", "IF", "ARGS", "LIMIT", "VERSION", "WAIT", "ALLOWSCAN")
 	switch {
 	case !ok:
-	case (a.key != nil) == a.matching:
+	case (a.key != nil) == a.matching, a.key == nil && (a.condition != "" || a.version != 0):
 		d.error(textSyntax)
+	case a.key != nil && a.wait > 0 && (a.condition != "" || a.version != 0):
+		d.error("ERR a take that waits has no condition")
+	case a.key != nil && a.wait > 0:
+		d.waiting(a.wait, false, func(ctx context.Context) ([]grid.Entry, error) {
+			e, err := d.commands.grid.Take(ctx, def.Name, a.key, grid.TakeOptions{Wait: a.wait})
+			return []grid.Entry{e}, err
+		})
 	case a.key != nil:
-		d.byKey(space.Op{Code: space.OpTake, Space: def.ID, Key: a.key, Match: a.version, Flags: space.FlagReturn})
-	default:
-		taken, err := d.commands.grid.TakeMatch(d.ctx, def.Name, a.match, grid.TakeOptions{Limit: a.limit, AllowScan: a.allowScan})
-		if err != nil && !isNotFound(err) {
+		op := space.Op{Code: space.OpTake, Space: def.ID, Key: a.key, Match: a.version, Flags: space.FlagReturn}
+		if err := form.Require(&op, &def, a.condition, a.args); err != nil {
 			d.fail(err)
 			return
 		}
-		d.entries(taken, true)
+		d.byKey(op)
+	default:
+		d.waiting(a.wait, true, func(ctx context.Context) ([]grid.Entry, error) {
+			return d.commands.grid.TakeMatch(ctx, def.Name, a.filter, grid.TakeOptions{Limit: a.limit, Wait: a.wait, AllowScan: a.allowScan})
+		})
+	}
+}
+
+// patience returns the context of a request that waits so long, if at all.
+func (d *dialog) patience(wait time.Duration) (context.Context, func()) {
+	if wait == 0 {
+		return d.ctx, func() {}
+	}
+	return d.session.Waiting(d.ctx)
+}
+
+// waiting replies with what a request brings that may wait, which ends with the
+// connection: an array, or one entry or null.
+func (d *dialog) waiting(wait time.Duration, array bool, request func(context.Context) ([]grid.Entry, error)) {
+	ctx, done := d.patience(wait)
+	found, err := request(ctx)
+	gone := ctx.Err() != nil
+	done()
+	switch {
+	case err == nil:
+		d.entries(found, array)
+	case isNotFound(err) && array:
+		d.out.Array(0)
+	case isNotFound(err):
+		d.out.Null()
+	case gone && !errors.Is(err, grid.ErrIndeterminate):
+		d.error(textUnblocked)
+	default:
+		d.fail(err)
 	}
 }
 
 func spaceQuery(d *dialog, c Command) {
-	def, a, ok := d.open(c, "MATCH", "LIMIT", "ALLOWSCAN")
+	def, a, ok := d.open(c, "MATCH", "WHERE", "ARGS", "LIMIT", "ALLOWSCAN")
 	if !ok {
 		return
 	}
@@ -300,7 +431,7 @@ func spaceQuery(d *dialog, c Command) {
 
 func (d *dialog) query(name string, a spaceArgs, limit int) {
 	var found []grid.Entry
-	for e, err := range d.commands.grid.Query(d.ctx, name, a.match, grid.QueryOptions{Limit: limit, AllowScan: a.allowScan}) {
+	for e, err := range d.commands.grid.Query(d.ctx, name, a.filter, grid.QueryOptions{Limit: limit, AllowScan: a.allowScan}) {
 		if err != nil {
 			d.fail(err)
 			return
@@ -311,180 +442,15 @@ func (d *dialog) query(name string, a spaceArgs, limit int) {
 }
 
 func spaceCount(d *dialog, c Command) {
-	def, a, ok := d.open(c, "MATCH", "ALLOWSCAN")
+	def, a, ok := d.open(c, "MATCH", "WHERE", "ARGS", "ALLOWSCAN")
 	if !ok {
 		return
 	}
 	// ALLOWSCAN is understood and not needed: no write waits for a count.
-	n, err := d.commands.grid.Count(d.ctx, def.Name, a.match)
+	n, err := d.commands.grid.Count(d.ctx, def.Name, a.filter)
 	if err != nil {
 		d.fail(err)
 		return
 	}
 	d.out.Int(n)
-}
-
-// shown is an entry ready to be written.
-type shown struct {
-	entry grid.Entry
-	lease int64  // milliseconds, -1
-	json  []byte // nil for bytes
-}
-
-// entries writes one entry, or an array of them.
-func (d *dialog) entries(found []grid.Entry, array bool) {
-	all := make([]shown, len(found))
-	for i, e := range found {
-		all[i] = shown{entry: e, lease: -1}
-		if e.Deadline != space.Never {
-			left, err := d.left(&space.Entry{Key: e.Key, Deadline: e.Deadline})
-			if err != nil {
-				d.fail(err)
-				return
-			}
-			all[i].lease = int64(left / time.Millisecond)
-		}
-		if e.Kind == grid.Fields {
-			text, err := msgp.AppendJSON([]byte{}, e.Value)
-			if err != nil {
-				d.fail(err)
-				return
-			}
-			all[i].json = text
-		}
-	}
-	if array {
-		d.out.Array(len(all))
-	}
-	for _, x := range all {
-		d.out.Map(4)
-		d.out.BulkString("key")
-		d.out.Bulk(x.entry.Key)
-		d.out.BulkString("version")
-		d.out.Int(int64(x.entry.Version))
-		d.out.BulkString("lease")
-		d.out.Int(x.lease)
-		if x.json != nil {
-			d.out.BulkString("json")
-			d.out.Bulk(x.json)
-		} else {
-			d.out.BulkString("value")
-			d.out.Bulk(x.entry.Value)
-		}
-	}
-}
-
-func spaceList(d *dialog, _ Command) {
-	defs, err := d.commands.grid.Spaces(d.ctx)
-	if err != nil {
-		d.fail(err)
-		return
-	}
-	d.out.Array(len(defs))
-	for _, def := range defs {
-		d.out.BulkString(def.Name)
-	}
-}
-
-func spaceDescribe(d *dialog, c Command) {
-	def, err := d.commands.grid.Describe(d.ctx, string(c.Args[1]))
-	if err != nil {
-		d.fail(err)
-		return
-	}
-	d.describe(&def)
-}
-
-func (d *dialog) describe(def *space.Definition) {
-	d.out.Map(6)
-	d.pair("name", def.Name)
-	d.pair("shape", def.Shape.String())
-	d.pair("key", def.Key)
-	d.out.BulkString("lease")
-	d.out.Int(int64(def.Lease / time.Millisecond))
-	d.out.BulkString("scanlimit")
-	d.out.Int(int64(def.ScanLimit))
-	d.out.BulkString("indexes")
-	d.out.Map(len(def.Indexes))
-	for _, x := range def.Indexes {
-		d.out.BulkString(x.Name)
-		d.out.Array(len(x.Fields))
-		for _, field := range x.Fields {
-			d.out.BulkString(field)
-		}
-	}
-}
-
-func spaceDrop(d *dialog, c Command) {
-	if len(c.Args) != 3 || !isWord(c.Args[2], "YES") {
-		d.error("ERR say YES to drop the space with all its entries")
-		return
-	}
-	if err := d.commands.grid.DropSpace(d.ctx, string(c.Args[1])); err != nil {
-		d.fail(err)
-		return
-	}
-	d.out.OK()
-}
-
-func spaceCreate(d *dialog, c Command) {
-	def, refusal := parseDefinition(c.Args[1:])
-	if refusal != "" {
-		d.error(refusal)
-		return
-	}
-	made, err := d.commands.grid.CreateSpace(d.ctx, def)
-	if err != nil {
-		d.fail(err)
-		return
-	}
-	d.describe(&made)
-}
-
-// definitionWords begin the options of SPACE.CREATE, so no field of an index can
-// have such a name here.
-var definitionWords = []string{"SHAPE", "KEY", "LEASE", "SCANLIMIT", "INDEX"}
-
-func isDefinitionWord(arg []byte) bool {
-	return slices.ContainsFunc(definitionWords, func(w string) bool { return isWord(arg, w) })
-}
-
-func parseDefinition(args [][]byte) (def space.Definition, refusal string) {
-	def.Name = string(args[0])
-	args = args[1:]
-	for len(args) > 0 {
-		if !isDefinitionWord(args[0]) || len(args) < 2 {
-			return def, textSyntax
-		}
-		word, arg := strings.ToUpper(string(args[0])), args[1]
-		args = args[2:]
-		switch word {
-		case "SHAPE":
-			shape, err := space.ParseShape(strings.ToLower(string(arg)))
-			if err != nil {
-				return def, errorText(err)
-			}
-			def.Shape = shape
-		case "KEY":
-			def.Key = string(arg)
-		case "LEASE", "SCANLIMIT":
-			n, err := strconv.Atoi(string(arg))
-			if err != nil {
-				return def, textNotInteger
-			}
-			if word == "LEASE" {
-				def.Lease = time.Duration(min(int64(n), int64(1<<63-1)/int64(time.Millisecond))) * time.Millisecond
-			} else {
-				def.ScanLimit = n
-			}
-		case "INDEX":
-			index := space.Index{Name: string(arg)}
-			for len(args) > 0 && !isDefinitionWord(args[0]) {
-				index.Fields = append(index.Fields, string(args[0]))
-				args = args[1:]
-			}
-			def.Indexes = append(def.Indexes, index)
-		}
-	}
-	return def, ""
 }

@@ -162,8 +162,9 @@ func TestCommandScripts(t *testing.T) {
 					if err != nil {
 						t.Fatalf("line %d: %v", i+1, err)
 					}
-					// <n> stands for any number.
+					// <n> stands for any number, <any> for any text.
 					want := strings.ReplaceAll(regexp.QuoteMeta(text), "<n>", "[0-9]+")
+					want = strings.ReplaceAll(want, "<any>", ".*")
 					if ok, err := regexp.MatchString("^"+want+"$", reply); !ok || err != nil {
 						t.Errorf("line %d: got %s, want %s", i+1, reply, text)
 					}

@@ -37,6 +37,8 @@ type conn struct {
 	authBy time.Time
 	// deadline tells why the read deadline now in force was set.
 	deadline deadline
+	// early is what the client has sent during a wait.
+	early []byte
 	// held is what this connection has added to the level of buffer bytes.
 	held int64
 }
@@ -57,6 +59,7 @@ func newConn(s *Server, id uint64, nc net.Conn) *conn {
 	c := &conn{server: s, net: nc, authBy: now.Add(s.config.AuthTimeout)}
 	c.reader = NewReader(c, s.config.Limits)
 	c.session = newSession(id, nc, NewWriter(connWriter{c}), s.config.Limits, now)
+	c.session.watch = c.watch
 	c.session.authenticated = !s.config.RequireAuth
 	c.reader.SetAuthenticated(c.session.authenticated)
 	return c
@@ -145,6 +148,11 @@ func (c *conn) readFailed(err error) error {
 // state of the connection calls for, and none in the common case of a small
 // idle connection.
 func (c *conn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
 	reason, at := c.nextDeadline()
 	if reason != noDeadline || c.deadline != noDeadline {
 		if err := c.net.SetReadDeadline(at); err != nil {

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ type Session struct {
 	// State is the handler's own. The server does not look at it.
 	State any
 
+	// watch is the connection's way of learning that the client has gone.
+	watch         func(context.Context) (context.Context, func())
 	limits        Limits
 	authenticated bool
 	closing       bool
@@ -114,6 +117,11 @@ func (s *Session) setUser(user string) {
 // Close ends the connection once the replies made so far are written. A
 // handler that calls it leaves the rest of its batch alone.
 func (s *Session) Close() { s.closing = true }
+
+// Waiting returns a context for a command that waits, which ends when the client
+// has gone or the server drains. Nothing else of the session may be used until the
+// function returned is called; it must be.
+func (s *Session) Waiting(ctx context.Context) (context.Context, func()) { return s.watch(ctx) }
 
 // Closing reports whether Close was called.
 func (s *Session) Closing() bool { return s.closing }

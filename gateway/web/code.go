@@ -35,6 +35,14 @@ var (
 	codeScanRefused   = Code{"E2006", "SCAN_REFUSED", http.StatusUnprocessableEntity, false, "No index serves the template and too many entries would have to be examined.", "Declare an index on the template's fields, or set allow_scan."}
 	codeRange         = Code{"E2007", "OUT_OF_RANGE", http.StatusUnprocessableEntity, false, "A number would leave its range, or an array has no such element.", ""}
 	codeOtherSpace    = Code{"E2008", "SPACE_CONFLICT", http.StatusConflict, false, "A space of this name has another definition.", "Choose another name, or use the space as it is."}
+	codeUnmet         = Code{"E2009", "UNMET", http.StatusPreconditionFailed, false, "The condition on the entry does not hold.", "Nothing was changed. Read the entry to see why."}
+	codeFenced        = Code{"E2010", "FENCED", http.StatusConflict, false, "The claim of this token has ended.", "Somebody else may have the entry: drop the work."}
+	codeClaimed       = Code{"E2011", "CLAIMED", http.StatusLocked, true, "A claim hides the entry.", "Wait for its holder to acknowledge it, or for the claim to end."}
+	codeCancelled     = Code{"E2012", "CANCELLED", http.StatusConflict, false, "The client ended the wait.", ""}
+	codeLocked        = Code{"E2013", "LOCKED", http.StatusLocked, true, "A transaction that is being decided holds the entry.", "Repeat it after a pause."}
+	codeTrimmed       = Code{"E2014", "TRIMMED", http.StatusConflict, true, "What happened since the read is not known any more.", "Run the transaction again."}
+	codeFull          = Code{"E2015", "FULL", http.StatusTooManyRequests, true, "A table of waiting commands, claims or transactions is full.", "Slow down: fewer may wait or hold claims at once."}
+	codeUnprepared    = Code{"E2016", "UNPREPARED", http.StatusConflict, true, "Nothing is prepared for the transaction.", "Run the transaction again."}
 	codeSubsLimit     = Code{"E3001", "TOO_MANY_SUBSCRIPTIONS", http.StatusTooManyRequests, false, "The connection has as many subscriptions as it may.", "End one, or open another connection."}
 	codeNoSub         = Code{"E3002", "NO_SUBSCRIPTION", http.StatusNotFound, false, "The connection has no subscription of this id.", "It may have ended meanwhile."}
 	codeUnavailable   = Code{"E4001", "UNAVAILABLE", http.StatusServiceUnavailable, true, "Nobody could take the request up in time. It had no effect.", "Repeat it after a pause."}
@@ -50,6 +58,7 @@ func Codes() []Code {
 	return []Code{
 		codeInvalid, codeTooLarge, codeNoRoute, codeMethod, codeForeignHost, codeForeignPage, codeMediaType, codeUpgrade, codeTooMany,
 		codeNotFound, codeExists, codeConflict, codeNoSpace, codeWrongKind, codeScanRefused, codeRange, codeOtherSpace,
+		codeUnmet, codeFenced, codeClaimed, codeCancelled, codeLocked, codeTrimmed, codeFull, codeUnprepared,
 		codeSubsLimit, codeNoSub,
 		codeUnavailable, codeIndeterminate, codeDraining, codeInternal,
 		codeNoHandler, codeRefused,

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -14,20 +15,27 @@ func (s *Server) space(r *http.Request) (space.Definition, error) {
 
 // do carries out one operation on the entry that the path names. complete adds
 // what the request says beyond space and key.
-func (s *Server) do(r *http.Request, op space.Op, complete func(*space.Op) error) (space.Result, error) {
+func (s *Server) do(r *http.Request, op space.Op, complete func(*space.Definition, *space.Op) error) (space.Result, error) {
 	def, err := s.space(r)
 	if err == nil {
 		op.Key, err = entryKey(r)
 	}
 	op.Space = def.ID
 	if err == nil && complete != nil {
-		err = complete(&op)
+		err = complete(&def, &op)
 	}
 	if err != nil {
 		return space.Result{}, err
 	}
 	conditional := false
 	if op.Code != space.OpRead {
+		text, args, err := conditionQuery(r)
+		if err == nil && op.Predicate == nil {
+			err = form.Require(&op, &def, text, args)
+		}
+		if err != nil {
+			return space.Result{}, err
+		}
 		if conditional, err = precondition(r, &op); err != nil {
 			return space.Result{}, err
 		}
@@ -82,7 +90,7 @@ func writeEntryBody(w http.ResponseWriter, status int, e *space.Entry) error {
 // writeEntry writes the body under the key of the path: fields if it is JSON,
 // bytes otherwise.
 func (s *Server) writeEntry(w http.ResponseWriter, r *http.Request) error {
-	res, err := s.do(r, space.Op{Code: space.OpWrite}, func(op *space.Op) (err error) {
+	res, err := s.do(r, space.Op{Code: space.OpWrite}, func(_ *space.Definition, op *space.Op) (err error) {
 		if op.Lease, err = parseLease(r.URL.Query().Get("lease")); err != nil {
 			return err
 		}

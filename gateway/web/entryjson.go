@@ -58,26 +58,6 @@ func parseFields(text []byte) ([]byte, error) {
 	return value, nil
 }
 
-// parseTemplate reads a JSON object as a template. Absent is everything.
-func parseTemplate(text []byte) (grid.Template, error) {
-	if len(text) == 0 || string(text) == "null" {
-		return nil, nil
-	}
-	b, err := msgp.FromJSON(nil, text)
-	if err != nil {
-		return nil, err
-	}
-	v, err := msgp.Decode(b)
-	if err != nil {
-		return nil, err
-	}
-	t, ok := v.(map[string]any)
-	if !ok {
-		return nil, invalid("the template is not a JSON object", "name the fields that must be equal: {\"row\": 3}")
-	}
-	return t, nil
-}
-
 // parseLease reads how long an entry shall live: a duration, forever, or nothing
 // for the space's default.
 func parseLease(text string) (time.Duration, error) {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 )
 
@@ -42,18 +43,18 @@ func breachf(code closeCode, format string, args ...any) *breach {
 
 // clientFrame is a message of a client. Which members count follows from T.
 type clientFrame struct {
-	T        string          `json:"t"`
-	ID       uint32          `json:"id"`
-	Client   string          `json:"client"` // hello: name and version, for listings
-	Space    string          `json:"space"`
-	Template json.RawMessage `json:"template"`
-	Before   bool            `json:"before"` // with the values that changes replaced
-	Claims   bool            `json:"claims"` // claims and releases too
-	From     string          `json:"from"`   // snapshot, now, or a cursor
-	Credit   int             `json:"credit"`
-	BatchMS  *int            `json:"batch_ms"`
-	Cursor   string          `json:"cursor"`
-	N        int             `json:"n"`
+	T      string `json:"t"`
+	ID     uint32 `json:"id"`
+	Client string `json:"client"` // hello: name and version, for listings
+	Space  string `json:"space"`
+	filterRequest
+	Before  bool   `json:"before"` // with the values that changes replaced
+	Claims  bool   `json:"claims"` // claims and releases too
+	From    string `json:"from"`   // snapshot, now, or a cursor
+	Credit  int    `json:"credit"`
+	BatchMS *int   `json:"batch_ms"`
+	Cursor  string `json:"cursor"`
+	N       int    `json:"n"`
 }
 
 const (
@@ -96,6 +97,33 @@ func parseClientFrame(b []byte) (clientFrame, error) {
 		return bad("id is missing")
 	}
 	return f, nil
+}
+
+// options says what a watch is about and where it begins.
+func (f *clientFrame) options() (grid.WatchOptions, error) {
+	o := grid.WatchOptions{Claims: f.Claims}
+	var err error
+	if o.Template, err = form.ParseTemplate(f.Template); err != nil {
+		return o, err
+	}
+	args, err := form.ParseArgs(f.Args)
+	if err != nil {
+		return o, err
+	}
+	if f.Where != "" {
+		if _, err := form.ParseCondition(f.Where, args); err != nil {
+			return o, err
+		}
+		o.Where = grid.Where(f.Where, args...)
+	}
+	switch f.From {
+	case "", "snapshot":
+	case "now":
+		o.Now = true
+	default:
+		o.From = grid.Cursor(f.From)
+	}
+	return o, nil
 }
 
 // mustJSON encodes what is made of plain values.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
+	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -30,10 +32,12 @@ func FuzzClientFrame(f *testing.F) {
 		if len(frame.Client) > maxClientName || frame.Credit < 0 || frame.T != "hello" && frame.T != "ping" && frame.ID == 0 {
 			t.Fatalf("%+v", frame)
 		}
-		if tmpl, err := parseTemplate(frame.Template); err == nil {
-			if _, err := msgp.AppendValue(nil, map[string]any(tmpl)); err != nil {
+		if o, err := frame.options(); err == nil {
+			if _, err := msgp.AppendValue(nil, map[string]any(o.Template)); err != nil {
 				t.Fatalf("the template has no encoding: %v", err)
 			}
+		} else if p := problemOf(err); p.Status < 400 || p.Status >= 500 {
+			t.Fatalf("%v has status %d", err, p.Status)
 		}
 	})
 }
@@ -42,7 +46,7 @@ func FuzzClientFrame(f *testing.F) {
 // the request or read as values that the grid takes.
 func FuzzBodies(f *testing.F) {
 	for _, seed := range []string{
-		`{"template":{"a":1},"limit":3,"allow_scan":true}`, `{"template":null}`, `{"a":{"$bytes":"AA=="}}`, `[{"a":1},{"b":[1,2]}]`,
+		`{"template":{"a":1},"limit":3,"allow_scan":true}`, `{"template":null}`, `{"where":"a < ? and b","args":[3]}`, `{"mutations":[{"op":"unset","path":"a"}],"if":"a = :n","args":{"n":1}}`, `{"a":{"$bytes":"AA=="}}`, `[{"a":1},{"b":[1,2]}]`,
 		`[{"op":"add","field":"a","value":1},{"op":"append","value":"x"},{"op":"set_range","offset":3,"value":{"$bytes":"AA=="}}]`,
 		`[{"op":"add","path":"a.b","value":1,"min":0,"max":9.5},{"op":"push","path":"\"a.b\".0","value":{"x":[1]}}]`,
 		strings.Repeat("[", 100), `{"a":1e999}`, "{\"a\":1}\n{\"b\":2}\n", `{"\ud800":1}`,
@@ -56,14 +60,18 @@ func FuzzBodies(f *testing.F) {
 			}
 		}
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(string(b)))
-		if _, tmpl, err := parseMatch(r, 1); err != nil {
+		if _, filter, err := parseMatch(r, 1); err != nil {
 			blame(err)
-		} else if _, err := msgp.AppendValue(nil, map[string]any(tmpl)); err != nil {
-			t.Fatalf("the template has no encoding: %v", err)
+		} else if tmpl, ok := filter.(grid.Template); ok {
+			if _, err := msgp.AppendValue(nil, map[string]any(tmpl)); err != nil {
+				t.Fatalf("the template has no encoding: %v", err)
+			}
 		}
-		if ms, err := parseMutations(b); err != nil {
+		if c, err := parseChange(b); err != nil {
 			blame(err)
-		} else if len(ms) == 0 || len(ms) > maxMutations {
+		} else if ms, err := form.ParseMutations(c.Mutations); err != nil {
+			blame(err)
+		} else if len(ms) == 0 || len(ms) > form.MaxMutations {
 			t.Fatalf("%d mutations", len(ms))
 		}
 		for _, contentType := range []string{typeJSON, typeLines} {

@@ -22,6 +22,9 @@ type Limits struct {
 	// RequestTimeout bounds what one request waits for the grid, streams
 	// aside. Default 10 s.
 	RequestTimeout time.Duration
+	// Wait bounds how long a request may ask to wait for an entry. Default 1 min:
+	// below what proxies in between allow.
+	Wait time.Duration
 	// Connections bounds the open connections of listeners that Serve was
 	// given. Default 10,000.
 	Connections int
@@ -81,6 +84,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.BodyTimeout, 30*time.Second)
 	orDefault(&l.IdleTimeout, 2*time.Minute)
 	orDefault(&l.RequestTimeout, 10*time.Second)
+	orDefault(&l.Wait, time.Minute)
 	orDefault(&l.Connections, 10_000)
 	orDefault(&l.BatchEntries, 10_000)
 	orDefault(&l.QueryEntries, 10_000)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
@@ -28,6 +29,8 @@ type Problem struct {
 	// says that this one may have taken effect.
 	Retryable     bool `json:"retryable"`
 	Indeterminate bool `json:"indeterminate"`
+	// Offset is the byte of a condition's text at which it is wrong.
+	Offset *int `json:"offset,omitempty"`
 }
 
 // Error returns code, message and hint in one line.
@@ -66,7 +69,9 @@ var spaceCodes = map[space.Code]Code{
 	space.CodeNotFound: codeNotFound, space.CodeExists: codeExists, space.CodeConflict: codeConflict,
 	space.CodeWrongKind: codeWrongKind, space.CodeInvalid: codeInvalid, space.CodeTooLarge: codeTooLarge,
 	space.CodeNoSpace: codeNoSpace, space.CodeScanRefused: codeScanRefused, space.CodeRange: codeRange,
-	space.CodeAborted: codeConflict,
+	space.CodeAborted: codeConflict, space.CodeUnmet: codeUnmet, space.CodeFenced: codeFenced,
+	space.CodeClaimed: codeClaimed, space.CodeCancelled: codeCancelled, space.CodeLocked: codeLocked,
+	space.CodeTrimmed: codeTrimmed, space.CodeFull: codeFull, space.CodeUnprepared: codeUnprepared,
 }
 
 // problemOf turns any error of the grid into a problem. What became of the
@@ -75,6 +80,7 @@ func problemOf(err error) *Problem {
 	var p *Problem
 	var refused *space.Error
 	var handler *grid.HandlerError
+	var condition *form.ConditionError
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
@@ -89,6 +95,8 @@ func problemOf(err error) *Problem {
 		return problem(codeNoHandler, detail(err))
 	case errors.As(err, &handler):
 		return problem(codeRefused, handler.Message)
+	case errors.As(err, &condition):
+		return problemOfCondition(condition)
 	case errors.As(err, &refused):
 		return problemOfSpace(refused)
 	case errors.As(err, &tooLong):
@@ -111,6 +119,15 @@ func problemOfSpace(e *space.Error) *Problem {
 	p := problem(c, e.Detail)
 	if e.Hint != "" {
 		p.Hint = e.Hint
+	}
+	return p
+}
+
+// problemOfCondition says what is wrong with the text of a condition, and where.
+func problemOfCondition(e *form.ConditionError) *Problem {
+	p := invalid(e.Error(), e.Hint)
+	if e.Offset >= 0 {
+		p.Offset = &e.Offset
 	}
 	return p
 }

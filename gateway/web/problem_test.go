@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/spacegrid/spacegrid/gateway/form"
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
@@ -34,6 +35,15 @@ func TestProblemOf(t *testing.T) {
 		{refused(space.CodeWrongKind), 422, "WRONG_KIND", false, false},
 		{refused(space.CodeScanRefused), 422, "SCAN_REFUSED", false, false},
 		{refused(space.CodeRange), 422, "OUT_OF_RANGE", false, false},
+		{refused(space.CodeUnmet), 412, "UNMET", false, false},
+		{refused(space.CodeFenced), 409, "FENCED", false, false},
+		{refused(space.CodeClaimed), 423, "CLAIMED", true, false},
+		{refused(space.CodeCancelled), 409, "CANCELLED", false, false},
+		{refused(space.CodeLocked), 423, "LOCKED", true, false},
+		{refused(space.CodeTrimmed), 409, "TRIMMED", true, false},
+		{refused(space.CodeFull), 429, "FULL", true, false},
+		{refused(space.CodeUnprepared), 409, "UNPREPARED", true, false},
+		{&form.ConditionError{Text: "a <", Offset: 3, Detail: "x"}, 400, "INVALID", false, false},
 		{grid.ErrSpaceConflict, 409, "SPACE_CONFLICT", false, false},
 		{grid.ErrUnavailable, 503, "UNAVAILABLE", true, false},
 		{grid.ErrClosed, 503, "UNAVAILABLE", true, false},
@@ -75,7 +85,7 @@ func TestCodes(t *testing.T) {
 		}
 		seen[c.ID], seen[c.Name] = true, true
 	}
-	for code := space.CodeNotFound; code <= space.CodeRange; code++ {
+	for code := space.CodeNotFound; code <= space.CodeUnprepared; code++ {
 		if p := problemOf(code.Err()); p.Status == http.StatusInternalServerError {
 			t.Errorf("%v is an internal error", code)
 		}

@@ -20,7 +20,7 @@ type route struct {
 	// serve answers, or returns an error of which nothing has been written yet.
 	serve func(*Server, http.ResponseWriter, *http.Request) error
 	// stream exempts from Limits.RequestTimeout what lasts as long as the
-	// client wants.
+	// client wants, or waits as long as it asks for.
 	stream bool
 }
 
@@ -42,6 +42,7 @@ func routes() []route {
 		{"GET", "/v1/spaces", "spaces", (*Server).listSpaces, false},
 		{"POST", "/v1/spaces", "space_create", (*Server).createSpace, false},
 		{"GET", "/v1/spaces/{space}", "space_describe", (*Server).describeSpace, false},
+		{"PATCH", "/v1/spaces/{space}", "space_alter", (*Server).alterSpace, false},
 		{"DELETE", "/v1/spaces/{space}", "space_drop", (*Server).dropSpace, false},
 
 		{"POST", "/v1/spaces/{space}/entries", "write", (*Server).writeEntries, false},
@@ -50,9 +51,16 @@ func routes() []route {
 		{"PATCH", "/v1/spaces/{space}/entries/{key}", "change", (*Server).changeEntry, false},
 		{"DELETE", "/v1/spaces/{space}/entries/{key}", "take", (*Server).deleteEntry, false},
 
-		{"POST", "/v1/spaces/{space}/read", "read_match", (*Server).readMatch, false},
-		{"POST", "/v1/spaces/{space}/take", "take_match", (*Server).takeMatch, false},
+		{"POST", "/v1/spaces/{space}/read", "read_match", (*Server).readMatch, true},
+		{"POST", "/v1/spaces/{space}/take", "take_match", (*Server).takeMatch, true},
 		{"POST", "/v1/spaces/{space}/query", "query", (*Server).query, true},
+		{"POST", "/v1/spaces/{space}/claim", "claim", (*Server).claimEntries, true},
+		{"POST", "/v1/spaces/{space}/ack", "ack", (*Server).ack, false},
+		{"POST", "/v1/spaces/{space}/nack", "nack", (*Server).nack, false},
+		{"POST", "/v1/spaces/{space}/extend", "extend", (*Server).extend, false},
+		{"POST", "/v1/spaces/{space}/change", "change_match", (*Server).changeMatch, false},
+		{"POST", "/v1/spaces/{space}/aggregate", "aggregate", (*Server).aggregate, false},
+		{"POST", "/v1/spaces/{space}/explain", "explain", (*Server).explain, false},
 
 		{"POST", "/v1/units/{unit}/{handler}", "invoke", (*Server).invoke, false},
 		{"GET", "/v1/ws", "subscribe", (*Server).websocket, true},

@@ -55,8 +55,11 @@ type Server struct {
 	sockets sockets
 
 	// ctx ends when Close cuts what is still running.
-	ctx      context.Context
-	cancel   context.CancelFunc
+	ctx    context.Context
+	cancel context.CancelFunc
+	// leaving ends when Drain begins: nobody waits for entries any more.
+	leaving  context.Context
+	leave    context.CancelFunc
 	draining atomic.Bool
 	open     atomic.Int64 // connections of Serve's listeners
 
@@ -91,6 +94,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(s.ctx)
 	s.mu.servers = map[*http.Server]struct{}{}
 	s.sockets.open = map[*socket]struct{}{}
 	s.handler = s.routed()
@@ -157,11 +161,12 @@ func (s *Server) count(nc net.Conn, state http.ConnState) {
 }
 
 // Drain departs politely: /readyz says no from now on, subscribers are told
-// where else to go, no connection is accepted, and requests under way are
-// finished. It waits for them until ctx ends, then cuts the rest as Close does
+// where else to go, waits for entries end, no connection is accepted, and requests
+// under way are finished. It waits for them until ctx ends, then cuts the rest as Close does
 // and returns ctx's error in that case.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
+	s.leave()
 	s.mu.Lock()
 	s.mu.closed = true
 	servers := make([]*http.Server, 0, len(s.mu.servers))

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/spacegrid/spacegrid/grid"
 )
 
 const (
@@ -274,7 +272,7 @@ func (c *socket) handle(f clientFrame) error {
 // watch starts a subscription.
 func (c *socket) watch(f clientFrame) error {
 	limits := &c.server.limits.Sockets
-	t, err := parseTemplate(f.Template)
+	from, err := f.options()
 	if err != nil {
 		return c.answer(newErrorFrame(f.ID, problemOf(err)))
 	}
@@ -286,14 +284,7 @@ func (c *socket) watch(f clientFrame) error {
 	if f.BatchMS != nil {
 		s.batch = time.Duration(*f.BatchMS) * time.Millisecond
 	}
-	s.from = grid.WatchOptions{Template: t, Claims: f.Claims}
-	switch f.From {
-	case "", "snapshot":
-	case "now":
-		s.from.Now = true
-	default:
-		s.from.From = grid.Cursor(f.From)
-	}
+	s.from = from
 	ctx, cancel := context.WithCancel(c.ctx)
 	s.cancel = cancel
 	c.mu.Lock()

@@ -196,7 +196,25 @@ func (h *held) aggregatePartition(ctx context.Context, l *leadership, q *Aggrega
 		if err := h.tick(ctx, l, id); err != nil {
 			return nil, err
 		}
+		if now, err = h.ended(ctx, id, now); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// ended returns space.Never if all leases of a partition that had to end by a
+// moment have ended, and the moment otherwise. An entry past its lease that is
+// still there then waits for the outcome of a transaction, and counts until it.
+func (h *held) ended(ctx context.Context, id space.PartitionID, by space.Time) (space.Time, error) {
+	err := h.group.Inspect(ctx, func() {
+		if p := h.host.partition(id); p == nil || p.NextDeadline() > by || p.NextDeadline() == space.Never {
+			by = space.Never
+		}
+	})
+	if err != nil {
+		return by, h.closing(err)
+	}
+	return by, nil
 }
 
 // walkGathered walks through what an index leads to, if it does so in one step.

@@ -158,7 +158,7 @@ func TestIndexesDoNotChangeAggregates(t *testing.T) {
 		}
 	}
 	check()
-	_, err = r.Control(t.Context(), &AlterSpace{Space: made.Space, Add: []space.Index{
+	_, err = r.Control(t.Context(), &AlterSpace{Space: made.Space, AddIndexes: []space.Index{
 		{Name: "price", Fields: []string{"price"}, Ordered: true}, {Name: "section", Fields: []string{"section"}},
 	}})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // MaxDetailBytes bounds the text of a reply; longer text is cut.
@@ -18,8 +19,8 @@ var errTruncated = errors.New("it ends too early")
 type encoder struct{ b []byte }
 
 func (e *encoder) byte(v byte)     { e.b = append(e.b, v) }
-func (e *encoder) uint(v uint64)   { e.b = binary.AppendUvarint(e.b, v) }
 func (e *encoder) int(v int64)     { e.b = binary.AppendVarint(e.b, v) }
+func (e *encoder) uint(v uint64)   { e.b = binary.AppendUvarint(e.b, v) }
 func (e *encoder) string(s string) { e.uint(uint64(len(s))); e.b = append(e.b, s...) }
 
 func (e *encoder) bool(v bool) {
@@ -227,6 +228,37 @@ func group(d *decoder) Group {
 			Sources:     list(d, MaxPartitions, source),
 		},
 	}
+}
+
+func (e *encoder) text(s *string) { e.string(*s) }
+
+func spaceName(d *decoder) string { return d.string(space.MaxNameBytes) }
+
+func spaceID(d *decoder) space.ID { return space.ID(d.uint(uint64(^space.ID(0)))) }
+
+// putOptional writes what v points to, or that there is nothing.
+func putOptional[T any](e *encoder, v *T, put func(*encoder, *T)) {
+	e.bool(v != nil)
+	if v != nil {
+		put(e, v)
+	}
+}
+
+func optional[T any](d *decoder, read func(*decoder) T) *T {
+	if !d.bool() {
+		return nil
+	}
+	v := read(d)
+	return &v
+}
+
+func putField(e *encoder, f *space.Field) {
+	e.string(f.Path)
+	e.byte(byte(f.Type))
+}
+
+func field(d *decoder) space.Field {
+	return space.Field{Path: d.string(space.MaxNameBytes), Type: predicate.Type(d.byte())}
 }
 
 func putIndex(e *encoder, x *space.Index) {

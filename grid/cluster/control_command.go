@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -98,11 +99,18 @@ type CreateSpace struct{ Definition space.Definition }
 // DropSpace removes a definition. Its ID is never given again.
 type DropSpace struct{ Space space.ID }
 
-// AlterSpace adds and removes indexes; nothing else of a definition changes.
+// AlterSpace changes what may change of a definition while there are entries.
+// Name, shape, key, group and routing stay for a space's life.
 type AlterSpace struct {
-	Space space.ID
-	Add   []space.Index
-	Drop  []string
+	Space       space.ID
+	AddIndexes  []space.Index
+	DropIndexes []string      // names; those that are absent are no error
+	AddFields   []space.Field // a field that is declared already has the new type
+	DropFields  []string      // paths
+	// nil leaves each of these as it is.
+	ClaimLease  *time.Duration
+	MaxAttempts *int
+	DeadLetter  *space.ID // 0: none
 }
 
 // SetSink adds the sink of that name, or changes whether it is required.
@@ -218,9 +226,14 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		return &DropSpace{Space: space.ID(d.uint(uint64(^space.ID(0))))}
 	case kindAlterSpace:
 		return &AlterSpace{
-			Space: space.ID(d.uint(uint64(^space.ID(0)))),
-			Add:   list(d, space.MaxIndexes, index),
-			Drop:  list(d, space.MaxIndexes, func(d *decoder) string { return d.string(space.MaxNameBytes) }),
+			Space:       spaceID(d),
+			AddIndexes:  list(d, space.MaxIndexes, index),
+			DropIndexes: list(d, space.MaxIndexes, spaceName),
+			AddFields:   list(d, space.MaxFields, field),
+			DropFields:  list(d, space.MaxFields, spaceName),
+			ClaimLease:  optional(d, func(d *decoder) time.Duration { return time.Duration(d.int()) }),
+			MaxAttempts: optional(d, func(d *decoder) int { return int(d.int()) }),
+			DeadLetter:  optional(d, spaceID),
 		}
 	case kindSetSink:
 		return &SetSink{Name: d.string(space.MaxNameBytes), Required: d.bool()}
@@ -281,8 +294,13 @@ func (c *DropSpace) encode(e *encoder)   { e.uint(uint64(c.Space)) }
 
 func (c *AlterSpace) encode(e *encoder) {
 	e.uint(uint64(c.Space))
-	putList(e, c.Add, putIndex)
-	putList(e, c.Drop, func(e *encoder, s *string) { e.string(*s) })
+	putList(e, c.AddIndexes, putIndex)
+	putList(e, c.DropIndexes, (*encoder).text)
+	putList(e, c.AddFields, putField)
+	putList(e, c.DropFields, (*encoder).text)
+	putOptional(e, c.ClaimLease, func(e *encoder, v *time.Duration) { e.int(int64(*v)) })
+	putOptional(e, c.MaxAttempts, func(e *encoder, v *int) { e.int(int64(*v)) })
+	putOptional(e, c.DeadLetter, func(e *encoder, v *space.ID) { e.uint(uint64(*v)) })
 }
 
 func (c *SetSink) encode(e *encoder) {

@@ -21,6 +21,9 @@ func (c *CreateSpace) apply(d *draft) Reply {
 		r.Space = old.ID
 		return r
 	}
+	if r := d.checkDeadLetter(&def); r.Code != OK {
+		return r
+	}
 	if len(d.Spaces) == space.MaxSpaces {
 		return refuse(CodeLimit, "%d spaces", space.MaxSpaces)
 	}
@@ -34,12 +37,15 @@ func (c *CreateSpace) apply(d *draft) Reply {
 	return Reply{Space: def.ID}
 }
 
-// cloneDefinition copies a definition; one without indexes has the same form as
-// after a restore.
+// cloneDefinition copies a definition; one without indexes or declared fields has
+// the same form as after a restore.
 func cloneDefinition(d *space.Definition) space.Definition {
 	def := d.Clone()
 	if len(def.Indexes) == 0 {
 		def.Indexes = nil
+	}
+	if len(def.Fields) == 0 {
+		def.Fields = nil
 	}
 	return def
 }
@@ -63,6 +69,11 @@ func (c *DropSpace) apply(d *draft) Reply {
 		}
 		return refuse(CodeNoSpace, "%d", c.Space)
 	}
+	for j := range d.Spaces {
+		if d.Spaces[j].DeadLetter == c.Space {
+			return refuse(CodeSpaceConflict, "the dead letters of space %q go to space %q: alter that first", d.Spaces[j].Name, d.Spaces[i].Name)
+		}
+	}
 	d.setSpaces(slices.Delete(slices.Clone(d.Spaces), i, i+1))
 	d.changed = true
 	return Reply{Space: c.Space}
@@ -75,18 +86,24 @@ func (c *AlterSpace) apply(d *draft) Reply {
 	}
 	old := &d.Spaces[i]
 	def := cloneDefinition(old)
-	def.Indexes = slices.DeleteFunc(def.Indexes, func(x space.Index) bool { return slices.Contains(c.Drop, x.Name) })
-	for _, add := range c.Add {
-		at := slices.IndexFunc(def.Indexes, func(x space.Index) bool { return x.Name == add.Name })
-		switch {
-		case at < 0:
-			def.Indexes = append(def.Indexes, space.Index{Name: add.Name, Fields: slices.Clone(add.Fields), Ordered: add.Ordered})
-		case !sameIndex(def.Indexes[at], add):
-			return refuse(CodeSpaceConflict, "index %q of space %q has other fields", add.Name, def.Name)
-		}
+	if name := c.alterIndexes(&def); name != "" {
+		return refuse(CodeSpaceConflict, "index %q of space %q has other fields", name, def.Name)
+	}
+	c.alterFields(&def)
+	if c.ClaimLease != nil {
+		def.ClaimLease = *c.ClaimLease
+	}
+	if c.MaxAttempts != nil {
+		def.MaxAttempts = *c.MaxAttempts
+	}
+	if c.DeadLetter != nil {
+		def.DeadLetter = *c.DeadLetter
 	}
 	if err := def.Validate(); err != nil {
 		return Reply{Code: CodeInvalid, Detail: err.Error()}
+	}
+	if r := d.checkDeadLetter(&def); r.Code != OK {
+		return r
 	}
 	if sameDefinition(old, &def) {
 		return Reply{Space: def.ID}
@@ -95,6 +112,49 @@ func (c *AlterSpace) apply(d *draft) Reply {
 	d.Spaces[i] = cloneDefinition(&def)
 	d.changed = true
 	return Reply{Space: def.ID}
+}
+
+// alterIndexes returns the name of an index that is there with other fields.
+func (c *AlterSpace) alterIndexes(def *space.Definition) (conflict string) {
+	def.Indexes = slices.DeleteFunc(def.Indexes, func(x space.Index) bool { return slices.Contains(c.DropIndexes, x.Name) })
+	for _, add := range c.AddIndexes {
+		at := slices.IndexFunc(def.Indexes, func(x space.Index) bool { return x.Name == add.Name })
+		switch {
+		case at < 0:
+			def.Indexes = append(def.Indexes, space.Index{Name: add.Name, Fields: slices.Clone(add.Fields), Ordered: add.Ordered})
+		case !sameIndex(def.Indexes[at], add):
+			return add.Name
+		}
+	}
+	return ""
+}
+
+func (c *AlterSpace) alterFields(def *space.Definition) {
+	def.Fields = slices.DeleteFunc(def.Fields, func(f space.Field) bool { return slices.Contains(c.DropFields, f.Path) })
+	for _, add := range c.AddFields {
+		at := slices.IndexFunc(def.Fields, func(f space.Field) bool { return f.Path == add.Path })
+		if at < 0 {
+			def.Fields = append(def.Fields, add)
+		} else {
+			def.Fields[at] = add
+		}
+	}
+}
+
+// checkDeadLetter refuses a definition whose exhausted entries would have no
+// place to go to.
+func (d *draft) checkDeadLetter(def *space.Definition) Reply {
+	if def.DeadLetter == 0 {
+		return Reply{}
+	}
+	dead, ok := d.SpaceByID(def.DeadLetter)
+	if !ok {
+		return refuse(CodeInvalid, "space %q: its space for dead letters does not exist", def.Name)
+	}
+	if dead.ID == def.ID || dead.Shape != def.Shape {
+		return refuse(CodeInvalid, "space %q: dead letters go to another space, of the same shape; %q is of shape %s", def.Name, dead.Name, dead.Shape)
+	}
+	return Reply{}
 }
 
 func (c *SetSink) apply(d *draft) Reply {

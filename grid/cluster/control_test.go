@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // do sends a command through its encoding and returns the reply.
@@ -257,17 +258,17 @@ func TestSpacesKeepTheirIdentity(t *testing.T) {
 	refused(t, c, &CreateSpace{space.Definition{Name: "-"}}, ErrInvalid)
 
 	more := space.Index{Name: "by-day", Fields: []string{"day"}}
-	ok(t, c, &AlterSpace{Space: 1, Add: []space.Index{more}, Drop: []string{"by-state", "absent"}})
+	ok(t, c, &AlterSpace{Space: 1, AddIndexes: []space.Index{more}, DropIndexes: []string{"by-state", "absent"}})
 	altered := c.State().Version
-	ok(t, c, &AlterSpace{Space: 1, Add: []space.Index{more}, Drop: []string{"by-state"}})
+	ok(t, c, &AlterSpace{Space: 1, AddIndexes: []space.Index{more}, DropIndexes: []string{"by-state"}})
 	if c.State().Version != altered {
 		t.Error("a repeated change counted twice")
 	}
 	if got, _ := c.State().SpaceByID(1); len(got.Indexes) != 1 || got.Indexes[0].Name != "by-day" {
 		t.Errorf("altered: %+v", got)
 	}
-	refused(t, c, &AlterSpace{Space: 1, Add: []space.Index{{Name: "by-day", Fields: []string{"hour"}}}}, ErrSpaceConflict)
-	refused(t, c, &AlterSpace{Space: 1, Add: []space.Index{{Name: "empty"}}}, ErrInvalid)
+	refused(t, c, &AlterSpace{Space: 1, AddIndexes: []space.Index{{Name: "by-day", Fields: []string{"hour"}}}}, ErrSpaceConflict)
+	refused(t, c, &AlterSpace{Space: 1, AddIndexes: []space.Index{{Name: "empty"}}}, ErrInvalid)
 
 	ok(t, c, &DropSpace{1})
 	ok(t, c, &DropSpace{1})
@@ -276,6 +277,52 @@ func TestSpacesKeepTheirIdentity(t *testing.T) {
 	if r := ok(t, c, &CreateSpace{def}); r.Space != 2 {
 		t.Errorf("recreated as %d, want 2", r.Space)
 	}
+}
+
+// Everything that may be altered is, in one step or not at all; a space that
+// others send their dead letters to is held by them.
+func TestSpacesAreAltered(t *testing.T) {
+	c := formedControl(t, 1)
+	jobs := space.Definition{Name: "jobs", Shape: space.ShapeFields, Fields: []space.Field{{Path: "n", Type: predicate.Int}, {Path: "old"}}}
+	ok(t, c, &CreateSpace{jobs})
+	ok(t, c, &CreateSpace{space.Definition{Name: "dead", Shape: space.ShapeFields}})
+	ok(t, c, &CreateSpace{space.Definition{Name: "blobs", Shape: space.ShapeBytes}})
+	const id, dead, blobs = space.ID(1), space.ID(2), space.ID(3)
+	change := &AlterSpace{
+		Space: id, AddFields: []space.Field{{Path: "n", Type: predicate.Number}, {Path: "at", Type: predicate.Time}}, DropFields: []string{"old", "absent"},
+		ClaimLease: new(time.Minute), MaxAttempts: new(3), DeadLetter: new(dead),
+	}
+	ok(t, c, change)
+	want := jobs.Clone()
+	want.ID, want.Indexes = id, nil
+	want.Fields = []space.Field{{Path: "n", Type: predicate.Number}, {Path: "at", Type: predicate.Time}}
+	want.ClaimLease, want.MaxAttempts, want.DeadLetter = time.Minute, 3, dead
+	if got, _ := c.State().SpaceByID(id); !reflect.DeepEqual(*got, want) {
+		t.Errorf("altered to %+v, want %+v", *got, want)
+	}
+	version := c.State().Version
+	if ok(t, c, change); c.State().Version != version {
+		t.Error("a repeated change counted twice")
+	}
+	for name, wrong := range map[string]*AlterSpace{
+		"another shape":         {Space: id, DeadLetter: new(blobs)},
+		"itself":                {Space: id, DeadLetter: new(id)},
+		"nowhere":               {Space: id, DeadLetter: new(space.ID(9))},
+		"attempts without end":  {Space: id, DeadLetter: new(space.ID(0))},
+		"less than no attempts": {Space: id, MaxAttempts: new(-1)},
+		"a negative lease":      {Space: id, ClaimLease: new(-time.Second)},
+		"a type of no kind":     {Space: id, AddFields: []space.Field{{Path: "n", Type: 99}}},
+		"fields of bytes":       {Space: blobs, AddFields: []space.Field{{Path: "n"}}},
+		"half of it is wrong":   {Space: id, ClaimLease: new(time.Hour), AddIndexes: []space.Index{{Name: "empty"}}},
+	} {
+		if r := do(t, c, wrong); r.Code != CodeInvalid {
+			t.Errorf("%s: %v", name, r.Err())
+		}
+	}
+	refused(t, c, &CreateSpace{space.Definition{Name: "other", MaxAttempts: 1, DeadLetter: dead}}, ErrInvalid)
+	refused(t, c, &DropSpace{dead}, ErrSpaceConflict)
+	ok(t, c, &AlterSpace{Space: id, MaxAttempts: new(0), DeadLetter: new(space.ID(0))})
+	ok(t, c, &DropSpace{dead})
 }
 
 // A space is found by its name and by its identity, also after others were
@@ -441,7 +488,7 @@ func anyCommand(t *rapid.T, s *State) Command {
 		if rapid.Bool().Draw(t, "drop") {
 			return &DropSpace{id2}
 		}
-		return &AlterSpace{Space: id2, Add: []space.Index{{Name: name, Fields: []string{name}}}}
+		return &AlterSpace{Space: id2, AddIndexes: []space.Index{{Name: name, Fields: []string{name}}}}
 	}
 	return &SetSink{name, rapid.Bool().Draw(t, "required")}
 }
@@ -494,7 +541,10 @@ func everyCommand() []Command {
 		&EndBootstrap{1, 4},
 		&CreateSpace{space.Definition{ID: 3, Name: "s", Shape: space.ShapeFields, Key: "id", Indexes: []space.Index{{Name: "i", Fields: []string{"f"}}}, Lease: time.Hour, ScanLimit: -1}},
 		&DropSpace{3},
-		&AlterSpace{3, []space.Index{{Name: "i", Fields: []string{"f", "g"}}}, []string{"j"}},
+		&AlterSpace{
+			3, []space.Index{{Name: "i", Fields: []string{"f", "g"}, Ordered: true}}, []string{"j"}, []space.Field{{Path: "a.b", Type: predicate.Map}}, []string{"c"},
+			new(time.Minute), new(7), new(space.ID(2)),
+		},
 		&SetSink{"pg", true},
 	}
 }

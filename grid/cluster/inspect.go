@@ -64,6 +64,7 @@ type partitionView struct {
 	Bytes     int64             `json:"bytes"`
 	LogBytes  int64             `json:"log_bytes"`
 	Answers   int               `json:"answers"`
+	Waiting   int               `json:"waiting"` // commands that wait for an entry
 	Durable   space.Seq         `json:"durable"` // of the embedded store, on a majority
 }
 
@@ -192,7 +193,7 @@ func (n *Node) partitionViews(ctx context.Context) ([]partitionView, error) {
 		st := p.Status()
 		v := partitionView{
 			Partition: st.ID, Group: g, History: st.History.String(), Epoch: st.Epoch, Seq: st.Seq, Floor: st.Floor,
-			Entries: st.Entries, Bytes: st.Bytes, LogBytes: st.LogBytes, Answers: st.Answers,
+			Entries: st.Entries, Bytes: st.Bytes, LogBytes: st.LogBytes, Answers: st.Answers, Waiting: st.Waiting,
 		}
 		for _, w := range st.Watermarks {
 			if w.Sink == space.StoreSink {

@@ -64,7 +64,7 @@ func (q *queue) put(ctx context.Context, r *Router, key string) {
 }
 
 // take waits for an entry, and reports whether it got one.
-func (q *queue) take(ctx context.Context, r *Router, taker int, o space.Op) (key string, ok bool) {
+func (q *queue) take(ctx context.Context, r *Router, taker int, o space.Op) (ok bool) {
 	if o.Code == 0 {
 		o.Code = space.OpTakeMatch
 	}
@@ -76,22 +76,21 @@ func (q *queue) take(ctx context.Context, r *Router, taker int, o space.Op) (key
 	switch {
 	case errors.Is(c.Err, ErrIndeterminate):
 		q.mu.unknown++
-		return "", false
+		return false
 	case c.Err != nil:
 		q.g.t.Errorf("take: %v", c.Err)
-		return "", false
+		return false
 	case errors.Is(c.Reply.Err(), space.ErrNotFound), errors.Is(c.Reply.Err(), space.ErrCancelled):
 		q.mu.waits++
-		return "", false
+		return false
 	case c.Reply.Err() != nil:
 		q.g.t.Errorf("take: %v", c.Reply.Err())
-		return "", false
+		return false
 	}
 	for _, e := range c.Reply.Results[0].Entries {
-		key = string(e.Key)
-		q.mu.taken = append(q.mu.taken, handed{key, taker, time.Now()})
+		q.mu.taken = append(q.mu.taken, handed{string(e.Key), taker, time.Now()})
 	}
-	return key, true
+	return true
 }
 
 // check reads the record: every entry was handed out once or is left, none was
@@ -173,6 +172,12 @@ func (q *queue) waiting() int {
 	return -1
 }
 
+func (cs *callers) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.mu.count
+}
+
 // Those who wait are served first come, first served, whoever leads: places in
 // line outlive the leader, and the slices in which a wait is asked for.
 func TestWaitersKeepTheirPlaces(t *testing.T) {
@@ -187,7 +192,7 @@ func TestWaitersKeepTheirPlaces(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 12 {
 			wg.Go(func() {
-				if _, ok := q.take(t.Context(), rs[i%2], i, space.Op{Wait: 5 * time.Minute}); !ok {
+				if ok := q.take(t.Context(), rs[i%2], i, space.Op{Wait: 5 * time.Minute}); !ok {
 					t.Errorf("taker %d got nothing", i)
 				}
 			})
@@ -213,6 +218,52 @@ func TestWaitersKeepTheirPlaces(t *testing.T) {
 				t.Errorf("taker %d got %s", h.taker, h.key)
 			}
 		}
+	})
+}
+
+// A wait moves with the leader at once, also if the old one lives on: nobody stands
+// at a member where the answer will not come.
+func TestAWaitMovesWithTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		q := g.queue(defaultSpace(t, g.nodes["a"].Router()))
+		old := q.leader()
+		r := g.nodes[old].Router()
+		var wg sync.WaitGroup
+		var took time.Duration
+		var written time.Time
+		wg.Go(func() {
+			if ok := q.take(t.Context(), r, 0, space.Op{Wait: time.Minute}); !ok {
+				t.Error("got nothing")
+			}
+			took = time.Since(written)
+		})
+		g.eventually("the taker waits", func() bool { return q.waiting() == 1 })
+		time.Sleep(time.Second)
+		h := g.nodes[old].held(r.State().Table[at(r, "{q}")])
+		for _, m := range h.group.Status().Members {
+			if m.ID != h.self {
+				if err := h.group.Transfer(t.Context(), m.ID); err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+		}
+		moved := time.Now()
+		g.eventually("nobody stands at the old leader", func() bool { return h.serving() == nil && h.callers.count() == 0 })
+		if took := time.Since(moved); took > 5*time.Second {
+			t.Errorf("the request was open at the old leader for %v", took)
+		}
+		written = time.Now()
+		q.put(t.Context(), q.others(old)[0], "{q}")
+		wg.Wait()
+		if took > time.Second {
+			t.Errorf("the entry was handed out %v after it was written", took)
+		}
+		q.check(r)
 	})
 }
 
@@ -420,7 +471,7 @@ func TestWaitsEnd(t *testing.T) {
 		// Longer than one command waits.
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if _, ok := q.take(t.Context(), r, 0, space.Op{Wait: 2 * maxRound}); !ok {
+			if ok := q.take(t.Context(), r, 0, space.Op{Wait: 2 * maxRound}); !ok {
 				t.Error("got nothing in the second round")
 			}
 		})
@@ -428,7 +479,7 @@ func TestWaitsEnd(t *testing.T) {
 		q.put(t.Context(), r, "{q}late")
 		wg.Wait()
 		q.check(r)
-		if n := len(g.nodes["a"].held(r.State().Table[at(r, "{q}")]).callers.mu.by); n != 0 {
+		if n := g.nodes["a"].held(r.State().Table[at(r, "{q}")]).callers.count(); n != 0 {
 			t.Errorf("%d requests are left open", n)
 		}
 	})

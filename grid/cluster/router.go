@@ -100,20 +100,22 @@ type Call struct {
 	Partition   space.PartitionID
 	Ops         []space.Op
 	Independent bool // see space.Command
+	// Once makes an operation that meets the lock of a transaction fail. Otherwise
+	// it is tried again for as long as there is time; of an independent command,
+	// by itself.
+	Once bool
 
 	// Reply is valid if Err is nil. Err is about the way there: refusals of
 	// operations are in the Reply.
 	Reply space.Reply
 	Err   error
 
-	id    identity
-	begun bool
-	maybe bool // an attempt may have taken effect
-	body  []byte
-	// attempt counts the proposals that ran into a lock; stop: the first one that
-	// does ends the call.
-	attempt uint8
-	stop    bool
+	id      identity
+	begun   bool
+	maybe   bool // an attempt may have taken effect
+	body    []byte
+	attempt uint8 // proposals that ran into a lock
+	part    *callPart
 }
 
 // encode makes the command that the call stands for.
@@ -296,6 +298,10 @@ func (r *Router) judge(c *Call) error {
 
 // fail ends a call whose time is up.
 func (c *Call) fail(reason error) {
+	if c.part != nil && !c.maybe {
+		c.part.end(c) // what ran into a lock says so, the rest is done
+		return
+	}
 	if c.maybe {
 		c.Err = fmt.Errorf("%w: %w", ErrIndeterminate, reason)
 		return

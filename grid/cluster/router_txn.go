@@ -130,7 +130,7 @@ func (r *Router) giveUp(ctx context.Context, ref TxnRef) {
 }
 
 func (r *Router) transactOne(ctx context.Context, p *TxnPart) error {
-	c := &Call{Partition: p.Partition, Ops: p.Ops, stop: true}
+	c := &Call{Partition: p.Partition, Ops: p.Ops, Once: true}
 	r.Do(ctx, []*Call{c})
 	if err := c.failure(); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (r *Router) prepareTxn(ctx context.Context, ref TxnRef, parts []*TxnPart) e
 	calls := make([]*Call, len(parts))
 	for i, p := range parts {
 		first := space.Op{Code: space.OpPrepare, Txn: ref.ID, Home: ref.Home, Target: uint64(ref.Until), Lease: TxnTime}
-		calls[i] = &Call{Partition: p.Partition, Ops: append([]space.Op{first}, p.Ops...), stop: true}
+		calls[i] = &Call{Partition: p.Partition, Ops: append([]space.Op{first}, p.Ops...), Once: true}
 	}
 	r.Do(ctx, calls)
 	for i, c := range calls {
@@ -268,18 +268,80 @@ func (r *Router) TxnStatus(ctx context.Context, ref TxnRef) (committed bool, err
 	return commit, err
 }
 
-// locked asks for another attempt of a command that ran into the lock of a
-// transaction, which does not last. Each attempt is another proposal for the same
+// locked asks for another attempt of what ran into the lock of a transaction, which
+// does not last. Each attempt of a command is another proposal for the same
 // request, of which one at most takes effect.
 func (r *Router) locked(c *Call) error {
-	if c.stop || c.Reply.Code != space.CodeAborted || c.attempt == space.FinalAttempt || !errors.Is(c.Reply.Err(), space.ErrLocked) {
+	met := fmt.Errorf("%w: %w", ErrOverloaded, space.CodeLocked.Err())
+	switch {
+	case c.Once:
+		return nil
+	case c.Independent:
+		if r.lockedPart(c) {
+			return met
+		}
+		return nil
+	case c.Reply.Code != space.CodeAborted || c.attempt == space.FinalAttempt || !errors.Is(c.Reply.Err(), space.ErrLocked):
 		return nil
 	}
 	c.attempt++
 	c.encode(r.mu.session)
 	// What was sent before has its answer: it had no effect.
 	c.maybe = false
-	return fmt.Errorf("%w: %w", ErrOverloaded, space.CodeLocked.Err())
+	return met
+}
+
+// callPart is what an independent call is made of while the operations that ran
+// into locks are tried again: a command of their own, with another identity.
+type callPart struct {
+	ops     []space.Op     // all operations of the call
+	results []space.Result // so far
+	at      []int          // places of the operations in the command under way
+}
+
+// lockedPart takes over the results of an independent command, and reports whether
+// some of its operations have to be tried again.
+func (r *Router) lockedPart(c *Call) bool {
+	if c.Reply.Code != space.OK {
+		if c.part != nil {
+			c.part.end(c)
+		}
+		return false
+	}
+	var again []int
+	for i := range c.Reply.Results {
+		at := i
+		if c.part != nil {
+			at = c.part.at[i]
+			c.part.results[at] = c.Reply.Results[i]
+		}
+		if c.Reply.Results[i].Code == space.CodeLocked {
+			again = append(again, at)
+		}
+	}
+	if len(again) == 0 || c.attempt == space.FinalAttempt-1 {
+		if c.part != nil {
+			c.part.end(c)
+		}
+		return false
+	}
+	if c.part == nil {
+		c.part = &callPart{ops: c.Ops, results: c.Reply.Results}
+	}
+	c.attempt++
+	c.part.at, c.Ops = again, nil
+	for _, at := range again {
+		c.Ops = append(c.Ops, c.part.ops[at])
+	}
+	r.settle(c)
+	c.begun, c.maybe = false, false
+	return true
+}
+
+// end makes the call whole again, which as a whole has been carried out.
+func (t *callPart) end(c *Call) {
+	c.Ops, c.part = t.ops, nil
+	c.Reply.Code, c.Reply.Failed, c.Reply.Results = space.OK, -1, t.results
 }
 
 // txns is what a router keeps of its transactions: their numbers, and what is left
@@ -359,7 +421,11 @@ func (t *txns) run(r *Router) {
 			if d.left != settleLeft && r.finishTxn(ctx, d.ref, d.left == commitLeft) != nil || d.left == abortLeft {
 				continue
 			}
-			settles = append(settles, &Call{Partition: d.ref.Home, Ops: []space.Op{{Code: space.OpDecide, Flags: space.FlagSettled, Txn: d.ref.ID}}})
+			settle := space.Op{Code: space.OpDecide, Flags: space.FlagSettled, Txn: d.ref.ID}
+			if d.left == commitLeft {
+				settle.Lease = outcomeStays // its caller was told to ask for it
+			}
+			settles = append(settles, &Call{Partition: d.ref.Home, Ops: []space.Op{settle}})
 		}
 		r.Do(ctx, settles)
 		cancel()

@@ -149,6 +149,54 @@ func TestPlainWritesWaitForALock(t *testing.T) {
 	})
 }
 
+// TestIndependentWritesWaitForALock each by itself: what is free is done once, what
+// is locked is done once when the lock is gone, or says what it ran into.
+func TestIndependentWritesWaitForALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := alone(t, NodeConfig{Partitions: 4}).Router()
+		id := defaultSpace(t, r)
+		keys := keysApart(r, 2)
+		add := func(key string) space.Op {
+			return space.Op{Code: space.OpChange, Flags: space.FlagCreate | space.FlagReturn, Space: id, Key: []byte(key), Mutations: []space.Mutation{{Code: space.MutAdd, Arg: []byte{1}}}}
+		}
+		beside := "{" + keys[0] + "}beside"
+		ops := []space.Op{add(keys[0]), add(beside), add(keys[0])}
+		parts := []*TxnPart{partOf(r, writeOp(id, keys[0], "10")), partOf(r, writeOp(id, keys[1], "10"))}
+		try := func(once bool, d time.Duration) *Call {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			c := &Call{Partition: at(r, keys[0]), Independent: true, Once: once, Ops: ops}
+			r.Do(ctx, []*Call{c})
+			if c.Err != nil || len(c.Reply.Results) != 3 || len(c.Ops) != 3 {
+				t.Fatalf("%v, %d results", c.Err, len(c.Reply.Results))
+			}
+			return c
+		}
+		ref := prepared(t, r, parts)
+		for i, once := range []bool{true, false} {
+			c := try(once, 100*time.Millisecond)
+			for j, want := range []space.Code{space.CodeLocked, space.OK, space.CodeLocked} {
+				if got := c.Reply.Results[j].Code; got != want {
+					t.Errorf("once %v: operation %d: %v, want %v", once, j, got, want)
+				}
+			}
+			if got, _ := read(t, r, id, beside); got != fmt.Sprint(i+1) {
+				t.Errorf("what is free was done %s times, want %d", got, i+1)
+			}
+		}
+		go func() {
+			time.Sleep(time.Second)
+			r.giveUp(t.Context(), ref)
+		}()
+		c := try(false, 10*time.Second)
+		for j, want := range []string{"1", "3", "2"} {
+			if x := c.Reply.Results[j]; x.Code != space.OK || string(x.Entries[0].Value) != want {
+				t.Errorf("operation %d: %+v, want %s", j, x, want)
+			}
+		}
+	})
+}
+
 // prepared prepares a transaction as a coordinator does that is about to die.
 func prepared(t *testing.T, r *Router, parts []*TxnPart) TxnRef {
 	t.Helper()

@@ -77,6 +77,16 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		}
 		a, err := s.service.Aggregate(ctx, g, level, q)
 		return appendAggregated(nil, &a), err
+	case callExplain:
+		g, _, q, err := parseMatch(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		e, err := s.service.Explain(ctx, g, q)
+		if err != nil {
+			return nil, err
+		}
+		return appendExplained(&e)
 	case callInvoke:
 		g, c, err := parseInvocation(body)
 		if err != nil {

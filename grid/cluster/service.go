@@ -39,6 +39,9 @@ type Service interface {
 	// answers for the first of them, at least one, as many as one turn of work
 	// takes.
 	Aggregate(ctx context.Context, g GroupID, level Level, q Aggregate) (Aggregated, error)
+	// Explain tells how some partitions of one group find what matches, and what
+	// that costs. Only the group's leader answers.
+	Explain(ctx context.Context, g GroupID, q Match) (Explained, error)
 	// Invoke runs a unit's handler beside a partition, on the group's leader.
 	Invoke(ctx context.Context, g GroupID, call Invocation) ([]byte, error)
 	// Follow sends what partitions held by this member contain and then how they

@@ -23,6 +23,7 @@ const (
 	callFollow  uint8 = 9 // a stream
 	// callAggregate computes where the entries lie.
 	callAggregate uint8 = 10
+	callExplain   uint8 = 11
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32

@@ -16,6 +16,14 @@ const (
 	// read of many stops early rather than exceed it, and an operation that finds
 	// it used up by those before it is refused. Replies are kept on every replica.
 	maxReplyBytes = 4 << 20
+	// MaxSearches bounds the operations of one command that search by template and
+	// predicate, all of them inside Apply: each passes what those before it have
+	// taken. Who wants many entries asks one search for them.
+	MaxSearches = 256
+	// maxTouched bounds the entries that the searches of one command take, claim,
+	// change or clear: some tens of milliseconds. A search finds fewer rather than
+	// exceed it, and one that finds it used up by those before it is refused.
+	maxTouched = 4 * MaxOps
 )
 
 // Apply runs a command that the leader has stamped with its time on the
@@ -147,6 +155,11 @@ func (p *Partition) prepareOp(o *Op, i int) Code {
 	if p.prep.returned >= maxReplyBytes && o.returns() {
 		return CodeTooLarge
 	}
+	if o.searches() {
+		if p.prep.searches++; p.prep.searches > MaxSearches || o.Code != OpReadMatch && o.Code != OpCheckMatch && p.prep.room(o) == 0 {
+			return CodeTooLarge
+		}
+	}
 	switch {
 	case o.Code == OpPrepare && i == 0 && p.prep.preparing:
 		return OK
@@ -267,7 +280,7 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	var found []Entry
 	limit, allowScan := max(o.Limit, 1), o.Flags&FlagAllowScan != 0
 	if o.Code == OpTakeMatch {
-		found, code = p.findToHandOut(sp, &f, limit, allowScan)
+		found, code = p.findToHandOut(sp, &f, p.prep.room(o), allowScan)
 	} else {
 		found, code = p.find(sp, &f, limit, allowScan, false)
 	}
@@ -279,6 +292,11 @@ func (p *Partition) prepareMatch(sp *entries, o *Op, i int) Code {
 	}
 	p.prep.results[i].Entries = p.prep.list(found...)
 	if o.Code == OpReadMatch {
+		for j := range found {
+			if found[j].Version == unnumbered {
+				p.prep.made[i] = p.prep.index(sp, found[j].Key) // settle needs one of them
+			}
+		}
 		return OK
 	}
 	for j := range found {
@@ -436,7 +454,7 @@ func (p *Partition) prepareClear(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, &f, max(o.Limit, 1), true, true)
+	found, code := p.find(sp, &f, p.prep.room(o), true, true)
 	if code != OK {
 		return code
 	}

@@ -1,9 +1,6 @@
 package space
 
-import (
-	"cmp"
-	"slices"
-)
+import "github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 
 // maxTogether bounds how many of the other entries that have become available a
 // waiter for more than one is compared with when it is served.
@@ -12,8 +9,7 @@ const maxTogether = 128
 // offers is the entries that have become available and were not offered yet, in
 // the order of their spaces and of their own. It is empty between commands.
 type offers struct {
-	list []offer
-	next int // list[:next] has been offered
+	waiting pairtree.Tree // (space, order)
 }
 
 // offer names an entry.
@@ -22,23 +18,14 @@ type offer struct {
 	order uint64
 }
 
-func (a offer) compare(b offer) int {
-	return cmp.Or(cmp.Compare(a.space, b.space), cmp.Compare(a.order, b.order))
-}
-
-func (f *offers) add(o offer) {
-	if i, found := slices.BinarySearchFunc(f.list[f.next:], o, offer.compare); !found {
-		f.list = slices.Insert(f.list, f.next+i, o)
-	}
-}
+func (f *offers) add(o offer) { f.waiting.Insert(uint64(o.space), o.order) }
 
 func (f *offers) take() (offer, bool) {
-	if f.next == len(f.list) {
-		f.list, f.next = f.list[:0], 0
-		return offer{}, false
+	space, order, ok := f.waiting.Min()
+	if ok {
+		f.waiting.Delete(space, order)
 	}
-	f.next++
-	return f.list[f.next-1], true
+	return offer{ID(space), order}, ok
 }
 
 // available is called when an entry can be handed out that could not be before:
@@ -83,34 +70,53 @@ func (p *Partition) serveOne(o offer) (again bool) {
 	if x == nil {
 		return false
 	}
+	defer p.prep.reset()
 	p.waits.ops = append(p.waits.ops[:0], x.handOut(&e))
 	p.gather(sp, x, len(e.Key)+len(e.Value))
+	defer clear(p.waits.ops)
 	var reply Reply
 	if x.op.reserves() {
 		reply = p.reserve(x.session, &x.op, p.waits.ops...)
-	} else if reply = p.applyOps(&Command{Ops: p.waits.ops}); reply.Code == OK {
+	} else {
+		reply = p.handOut(p.waits.ops)
+	}
+	switch {
+	case reply.Code == OK:
 		reply.Results = joinResults(reply.Results)
+	case mayCome(reply.Results[reply.Failed].Code):
+		return false // not now after all: it will be offered again
 	}
 	p.answerWaiter(x, &reply)
-	p.prep.reset()
-	clear(p.waits.ops)
 	return reply.Code != OK
+}
+
+// handOut carries out the hand-outs to one waiter: all of them, or the first if
+// they do not go together.
+func (p *Partition) handOut(ops []Op) Reply {
+	reply := p.applyOps(&Command{Ops: ops})
+	if reply.Code != OK && len(ops) > 1 {
+		p.prep.reset()
+		reply = p.applyOps(&Command{Ops: ops[:1]})
+	}
+	return reply
 }
 
 // gather adds the hand-outs of further entries to a waiter for several: those
 // that have become available with the first one.
 func (p *Partition) gather(sp *entries, x *waiter, size int) {
-	f := &p.waits.offers
-	for _, o := range f.list[f.next:min(len(f.list), f.next+maxTogether)] {
+	left := maxTogether
+	p.waits.offers.waiting.AscendFrom(0, 0, func(space, order uint64) bool {
 		n := len(p.waits.ops)
-		if n >= x.wanted() || x.op.claims() && n >= p.claimsLeft() || size >= maxReplyBytes || o.space != sp.def.ID {
-			return
+		if left == 0 || n >= x.wanted() || x.op.claims() && n >= p.claimsLeft() || size >= maxReplyBytes || ID(space) != sp.def.ID {
+			return false
 		}
-		if e, eligible, _ := p.offered(sp, o); eligible && x.line.fits(&e) {
+		left--
+		if e, eligible, _ := p.offered(sp, offer{sp.def.ID, order}); eligible && x.line.fits(&e) {
 			p.waits.ops = append(p.waits.ops, x.handOut(&e))
 			size += len(e.Key) + len(e.Value)
 		}
-	}
+		return true
+	})
 }
 
 // offered returns the entry of an offer, if it can still be handed out. eligible

@@ -8,7 +8,7 @@ func (p *Partition) prepareChangeMatch(sp *entries, o *Op, i int) Code {
 	if code != OK {
 		return code
 	}
-	found, code := p.find(sp, &f, max(o.Limit, 1), o.Flags&FlagAllowScan != 0, true)
+	found, code := p.find(sp, &f, p.prep.room(o), o.Flags&FlagAllowScan != 0, true)
 	if code != OK {
 		return code
 	}

@@ -73,8 +73,8 @@ func (sp *entries) noteShown(order uint64) {
 	h.count.Add(-1)
 	first, last, _ := h.below(order)
 	h.runs.Delete(^first, last)
-	if r, ok := sp.table.ByOrder(order); !ok {
-		if r, ok = sp.next(first); ok && r.Order() <= last {
+	if _, ok := sp.table.ByOrder(order); !ok {
+		if r, ok := sp.next(first); ok && r.Order() <= last {
 			h.runs.Insert(^first, last)
 		}
 		return

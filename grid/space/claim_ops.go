@@ -5,9 +5,10 @@ import "slices"
 // claimEdit is what an operation makes of a claim that stays in the table: longer,
 // or given back with a delay.
 type claimEdit struct {
-	number Seq
-	claim  claim
-	value  []byte // of the entry after the delay, if changed
+	number  Seq
+	claim   claim
+	value   []byte // of the entry after the delay, if changed; it may be empty
+	changed bool
 }
 
 // grantedToken is a token in the results whose number is not known before the
@@ -129,9 +130,9 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 	if o.Lease < 0 || o.Lease > MaxClaimLease {
 		return CodeInvalid
 	}
-	value := e.entry.Value
+	value, count := e.entry.Value, 0
 	if len(o.Mutations) > 0 {
-		changed, count, code := p.prep.mutate(e.entry.Kind, value, o.Mutations)
+		changed, n, code := p.prep.mutate(e.entry.Kind, value, o.Mutations)
 		if code == OK {
 			code = checkValue(&e.space.def, e.entry.Kind, len(changed))
 		}
@@ -141,11 +142,12 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 		if code != OK {
 			return code
 		}
-		value, p.prep.results[i].Count = changed, count
+		value, count = changed, n
 	}
 	if code := p.guarded(e.space, e.entry.Kind, value); code != OK {
 		return code
 	}
+	p.prep.results[i].Count = count
 	if o.Lease == 0 || c.counted && e.space.def.exhausts(e.entry.Attempts+1) && p.deadLetter(e.space, e.entry.Key, e.entry.Kind, value) >= 0 {
 		p.release(n, number, c.counted, value)
 		return OK
@@ -153,7 +155,7 @@ func (p *Partition) prepareNack(o *Op, i int, number Seq, c claim, n int) Code {
 	c.delayed, c.until = true, p.clock.Add(o.Lease)
 	edit := claimEdit{number: number, claim: c}
 	if len(o.Mutations) > 0 {
-		edit.value = value
+		edit.value, edit.changed = value, true
 	}
 	p.prep.setEdit(edit)
 	return OK
@@ -185,7 +187,7 @@ func (p *Partition) installClaims() {
 			continue // a later operation has ended it
 		}
 		p.claims.set(x.number, x.claim)
-		if x.value != nil {
+		if x.changed {
 			p.claims.values[x.number] = slices.Clone(x.value)
 		}
 	}

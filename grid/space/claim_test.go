@@ -508,3 +508,43 @@ func TestColdStartKnowsNoClaims(t *testing.T) {
 		t.Fatalf("after the start %+v, before %+v", again, e)
 	}
 }
+
+// A nack with a delay that empties the entry leaves it empty, also at a partition
+// that has computed nothing before.
+func TestDelayedNackOfAnEmptiedValue(t *testing.T) {
+	p := space.New(3, testHistory)
+	apply := func(p *space.Partition, now space.Time, c space.Command) space.Reply {
+		t.Helper()
+		reply, err := space.DecodeReply(p.Apply(now, &c))
+		if err != nil || reply.Err() != nil {
+			t.Fatal(err, reply.Err())
+		}
+		return reply
+	}
+	apply(p, 0, space.DefineCommand(&space.Definition{ID: 1, Name: "jobs"}))
+	apply(p, 0, space.Command{Ops: []space.Op{{Code: space.OpWrite, Space: 1, Key: []byte("a"), Value: []byte("old")}}})
+	claimed := apply(p, 0, space.Command{Ops: []space.Op{{Code: space.OpClaim, Space: 1, Key: []byte("a")}}})
+	var image bytes.Buffer
+	if err := p.Image().Export(&image); err != nil {
+		t.Fatal(err)
+	}
+	restored, err := space.Restore(&image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := space.Command{Ops: []space.Op{{
+		Code: space.OpChange, Space: 1, Key: []byte("b"), Flags: space.FlagCreate, Mutations: []space.Mutation{{Code: space.MutSet, Arg: []byte("x")}},
+	}}}
+	for _, p := range []*space.Partition{p, restored} {
+		apply(p, 1, space.Command{Ops: []space.Op{{
+			Code: space.OpNack, Token: claimed.Results[0].Entries[0].Token, Lease: 5, Mutations: []space.Mutation{{Code: space.MutSet, Arg: []byte{}}},
+		}}})
+		apply(p, 9, later)
+		if e, code := p.Get(1, []byte("a")); code != space.OK || len(e.Value) != 0 {
+			t.Errorf("the entry has %q (%v), want nothing", e.Value, code)
+		}
+	}
+	if a, b := p.Image().Digest(), restored.Image().Digest(); a != b {
+		t.Errorf("digests %v and %v", a, b)
+	}
+}

@@ -48,8 +48,19 @@
 // In order, in a space with groups: takes and claims by template get only the
 // oldest entry of a group, and nothing while a claim on one of the group lasts.
 //
+// In line: a take or claim that finds nothing may wait. Whatever becomes available
+// goes to the oldest waiter that it fits, before any other command can have it.
+//
 // Leases end by being applied: an entry is gone once a command stamped at or
 // past its deadline has been applied, and not before.
+//
+// All or nothing over partitions: what a command prepares for a transaction is
+// locked and kept until the transaction's home partition has decided, once, and is
+// then installed as one command, or given up. Readers see what was there before,
+// others who would change it get [CodeLocked]. The argument why this is
+// serializable, and what may be forgotten when, stands in txn.go. It does not
+// outlive the grid: a cold start from stores knows nothing of what was prepared,
+// and finds each partition as far as its own store has come.
 //
 // # What it does not do
 //

@@ -1,6 +1,7 @@
 package space
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestDefinitionsThatCannotWorkAreRefused(t *testing.T) {
 		Indexes: []Index{{"x", []string{"a", "b.c"}, false}, {"y", []string{"a", "b.c"}, true}},
 	}
 	back, err := DecodeDefinition(AppendDefinition(nil, &good))
-	if err != nil || string(AppendDefinition(nil, &back)) != string(AppendDefinition(nil, &good)) || len(back.Fields) != 2 || !back.Indexes[1].Ordered {
+	if err != nil || !bytes.Equal(AppendDefinition(nil, &back), AppendDefinition(nil, &good)) || len(back.Fields) != 2 || !back.Indexes[1].Ordered {
 		t.Fatalf("%+v, %v", back, err)
 	}
 	clone := good.Clone()

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/spacetest"
 )
 
 // FuzzCommand: whatever bytes arrive, they are decoded or refused, what is
@@ -15,6 +16,14 @@ func FuzzCommand(f *testing.F) {
 		Mutations: []space.Mutation{{Code: space.MutAdd, Field: "a", Arg: encode(int64(1))}, {Code: space.MutSet, Field: "b", Arg: encode("x")}, bounded(at(space.MutAdd, "c.d.0", int64(1)), int64(0), 9.5)},
 	}, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3})
 	f.Add(full.Append(nil))
+	for _, o := range []space.Op{
+		{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Limit: 3, Wait: 9},
+		{Code: space.OpClaim, Space: 1, Key: []byte("k"), Wait: 9, Lease: 3},
+		{Code: space.OpCancel, Target: 2},
+	} {
+		c := session(3, 1, 99, o)
+		f.Add(c.Append(nil))
+	}
 	token := space.Token{Number: 4}
 	claims := command(put("c", "1"), space.Op{Code: space.OpClaim, Space: 1, Key: []byte("c"), Lease: 7},
 		space.Op{Code: space.OpClaimMatch, Space: 1, Limit: 2, Flags: space.FlagAllowScan},
@@ -46,6 +55,8 @@ func FuzzCommand(f *testing.F) {
 		apply(t, p, 0, command(put("a", "1")))
 		// Seq 4 claims an entry, for commands that name the token.
 		apply(t, p, 0, command(space.Op{Code: space.OpClaim, Space: 1, Key: []byte("a"), Lease: 50}))
+		waits := session(2, 1, 99, space.Op{Code: space.OpTakeMatch, Space: 2, Wait: 9})
+		apply(t, p, 0, waits)
 		if _, err := space.DecodeReply(p.ApplyBytes(1, b)); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +78,7 @@ func FuzzRestore(f *testing.F) {
 	apply(f, p, 1, command(put("b", "2"), put("c", "3")))
 	apply(f, p, 1, command(space.Op{Code: space.OpClaimMatch, Space: 1, Limit: 2}))
 	apply(f, p, 1, command(space.Op{Code: space.OpNack, Token: space.Token{Number: p.Status().Seq}, Lease: 50, Mutations: []space.Mutation{{Code: space.MutSet, Arg: []byte("later")}}}))
+	apply(f, p, 1, session(2, 1, 99, space.Op{Code: space.OpTakeMatch, Space: 2, Template: encode(map[string]any{"a": int64(1)}), Wait: 9}))
 	var out bytes.Buffer
 	if err := p.Image().Export(&out); err != nil {
 		f.Fatal(err)
@@ -92,8 +104,8 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 		if e, _, err := space.DecodeEntry(b); err == nil {
-			if again, _, err := space.DecodeEntry(space.AppendEntry(nil, &e)); err != nil || showEntry(again) != showEntry(e) {
-				t.Fatalf("%v: %s becomes %s", err, showEntry(e), showEntry(again))
+			if again, _, err := space.DecodeEntry(space.AppendEntry(nil, &e)); err != nil || spacetest.FormatEntry(again) != spacetest.FormatEntry(e) {
+				t.Fatalf("%v: %s becomes %s", err, spacetest.FormatEntry(e), spacetest.FormatEntry(again))
 			}
 		}
 		if c, _, err := space.DecodeChange(b); err == nil {

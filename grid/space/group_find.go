@@ -2,9 +2,10 @@ package space
 
 import "github.com/spacegrid/spacegrid/grid/space/internal/arena"
 
-// leap is how many entries a search for heads examines by one way before it goes
-// on by the other.
-const leap = 64
+// firstLeap is how many entries a search for heads examines by one way before it
+// goes on by the other. Each turn is twice as long as the one before: to begin
+// anew behind a place may cost an index as much as going through all of it.
+const firstLeap = 64
 
 // findToHandOut returns copies of at most limit entries that match and may be
 // handed out. In a space with groups it does not see entries that the command
@@ -88,7 +89,7 @@ func (sp *entries) matchHeads(f *filter, allowScan bool, fn func(arena.Record) b
 		}
 		return OK
 	}
-	for at := uint64(0); ; {
+	for at, leap := uint64(0), firstLeap; ; leap *= 2 {
 		var done bool
 		if at, done = sp.walkHeads(f, at, leap, fn); done {
 			return OK

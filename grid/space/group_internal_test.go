@@ -150,7 +150,7 @@ func TestGroupInOneCommand(t *testing.T) {
 // numbers of which few match, are both searched to the end; without an index the
 // scan limit counts heads only.
 func TestSearchForHeads(t *testing.T) {
-	const n = 3 * leap
+	const n = 3 * firstLeap
 	g := newGrouped(t, n/2)
 	wide := func(from, to int) { // heads that do not match
 		for i := from; i < to; i++ {

@@ -61,7 +61,7 @@ type imageSpace struct {
 func (p *Partition) Image() *Image {
 	img := &Image{
 		seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil),
-		claims: p.claims.clone(), waiting: p.waits.append(nil), txns: p.txns.append(nil),
+		claims: p.claims.clone(), waiting: p.waits.encode(), txns: p.txns.append(nil),
 	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {

@@ -1,446 +1,159 @@
 package space_test
 
 import (
-	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
 	"maps"
-	"reflect"
+	"math/rand/v2"
+	"os"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/spacetest"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// model is the state machine written the obvious way: it carries a command out
-// on a copy of everything and compares the copy with the original afterwards.
-// It decodes every value, scans for every template and keeps no index.
-type model struct {
-	history  space.History
-	seq      space.Seq
-	clock    space.Time
-	epoch    space.Epoch
-	spaces   map[space.ID]*modelSpace
-	answered map[modelCommand]modelAnswer
-	waits    modelWaits
-	txns     modelTxns
+var testHistory = space.History{7}
+
+// TestPartitionEqualsModel: whatever is asked, a partition answers and changes
+// like the model; its changelog rebuilds its content; a second partition that
+// goes through exports on the way has the same digest.
+func TestPartitionEqualsModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { spacetest.Check(t, 60) })
 }
 
-type modelSpace struct {
-	def       space.Definition
-	entries   map[string]space.Entry
-	nextOrder uint64
-	claims    map[space.Seq]modelClaim
-}
-
-type modelCommand struct {
-	session  space.SessionID
-	sequence uint64
-}
-
-type modelAnswer struct {
-	reply   space.Reply
-	attempt uint8
-}
-
-func newModel(h space.History) *model {
-	return &model{history: h, spaces: map[space.ID]*modelSpace{}, answered: map[modelCommand]modelAnswer{}, txns: newModelTxns()}
-}
-
-func (m *model) copySpaces() map[space.ID]*modelSpace {
-	c := make(map[space.ID]*modelSpace, len(m.spaces))
-	for id, s := range m.spaces {
-		c[id] = s.clone()
+// Every operation that a client or the grid can ask for is drawn, and every code
+// that can be answered is, of those who answer at once and of those who wait: what
+// never came was never compared.
+func TestEveryCodeIsCompared(t *testing.T) {
+	ops := []space.OpCode{space.OpEpoch, space.OpTick, space.OpDefine}
+	for code := space.OpWrite; code <= space.OpFinish; code++ {
+		ops = append(ops, code)
 	}
-	return c
-}
-
-// expire removes what is past its deadline. Each removal is a change of its own;
-// the model does not care in which order several of them happen, so the tests
-// look at the number of the last change only.
-func (m *model) expire() {
-	m.endClaims()
-	for _, s := range m.spaces {
-		for k, e := range s.entries {
-			if m.past(e) && !e.Claimed && !m.txns.holds(s.def.ID, k) {
-				delete(s.entries, k)
-				m.seq++
-			}
+	// Full tables, refused scans and trimmed changelogs are no matter of the
+	// model: see what it leaves out. No value drawn is too large.
+	elsewhere := []space.Code{space.CodeTooLarge, space.CodeScanRefused, space.CodeBusy, space.CodeTrimmed, space.CodeFull}
+	waited := []space.Code{space.OK, space.CodeNotFound, space.CodeCancelled}
+	var met spacetest.Coverage
+	for seed := range uint64(64) {
+		coverage, difference := spacetest.Drive(seed, 300)
+		if difference != nil {
+			t.Fatal(difference)
+		}
+		met.Add(coverage)
+	}
+	for _, op := range ops {
+		if met.Ops[op] == 0 {
+			t.Errorf("operation %d was never asked for", op)
 		}
 	}
+	for code := space.OK; code <= space.CodeUnprepared; code++ {
+		if met.Codes[code] == 0 && !slices.Contains(elsewhere, code) {
+			t.Errorf("%q was never answered", code)
+		}
+	}
+	for _, code := range waited {
+		if met.Waited[code] == 0 {
+			t.Errorf("%q was never answered to a command that waited", code)
+		}
+	}
+	if t.Failed() {
+		t.Logf("operations %v\ncodes %v\nafter a wait %v", met.Ops, met.Codes, met.Waited)
+	}
 }
 
-func (m *model) apply(now space.Time, c *space.Command) space.Reply {
-	m.waits.granted = nil
-	m.clock = max(m.clock, now)
-	key := modelCommand{c.Session, c.Sequence}
-	if c.Session != 0 {
-		if c.History != m.history {
-			return m.reply(space.CodeHistory)
-		}
-		if a, ok := m.answered[key]; ok && !(a.reply.Code == space.CodeAborted && c.Attempt > a.attempt) {
-			return a.reply
-		}
-		if c.Deadline <= m.clock {
-			return m.reply(space.CodeLate)
-		}
-	}
-	m.lapse()
-	m.expire()
-	m.txns.forget(m.clock)
-	m.serve()
-	r := m.run(c)
-	if c.Ops[0].Wait != 0 {
-		r = m.wait(c, r)
-	}
-	if c.Session != 0 {
-		m.answered[key] = modelAnswer{r, c.Attempt}
-	}
-	m.serve()
-	return r
-}
+var (
+	modelTime = flag.Duration("model.time", 0, "compare with the model for so long; 0 does not")
+	modelOps  = flag.Int64("model.ops", 10_000_000, "end the comparison after so many operations")
+	modelSeed = flag.Uint64("model.seed", 0, "where the comparison begins; 0 is drawn at random")
+)
 
-func (m *model) reply(code space.Code) space.Reply {
-	return space.Reply{Code: code, Failed: -1, Clock: m.clock, Seq: m.seq, Epoch: m.epoch}
-}
-
-func (m *model) run(c *space.Command) space.Reply {
-	switch c.Ops[0].Code {
-	case space.OpEpoch:
-		m.epoch++
-		return m.reply(space.OK)
-	case space.OpTick:
-		return m.reply(space.OK)
+// Millions of operations leave no difference. The outcome is one line of JSON.
+// Without -model.time (make model) a few thousand have to do.
+func TestModelForLong(t *testing.T) {
+	limit, most := *modelTime, *modelOps
+	if limit == 0 {
+		limit, most = time.Minute, 20_000
 	}
-	if c.Ops[0].Code == space.OpCancel && len(c.Ops) == 1 {
-		return m.cancel(c)
+	first := *modelSeed
+	if first == 0 {
+		first = rand.Uint64() >> 12 // short enough for every reader of JSON
 	}
-	if c.Ops[0].Code >= space.OpDecide && c.Ops[0].Code <= space.OpFinish {
-		return m.step(c)
-	}
-	if c.Ops[0].Code == space.OpDefine {
-		return m.define(&c.Ops[0])
-	}
-	if mayWait(c) && c.Ops[0].Code == space.OpTakeMatch && c.Ops[0].Txn != (space.TxnID{}) {
-		return m.hand(c.Session, c.Ops[0])
-	}
-	before := m.spaces
-	m.spaces = m.copySpaces()
-	var touched []modelKey
-	results := make([]space.Result, len(c.Ops))
-	for i := range c.Ops {
-		keep := m.copySpaces()
-		results[i] = space.Result{Code: space.CodeInvalid}
-		if !mayWait(c) && (c.Ops[i].Wait != 0 || c.Ops[i].Code == space.OpTakeMatch && c.Ops[i].Txn != (space.TxnID{})) {
-		} else if r, done := m.inTxn(c, i); done {
-			results[i] = r
-		} else {
-			results[i] = conditioned(&c.Ops[i], keep, m.op(&c.Ops[i], &touched))
-		}
-		if results[i].Code == space.OK {
-			continue
-		}
-		m.spaces = keep
-		if !c.Independent {
-			m.spaces = before
-			for j := range results {
-				if j != i {
-					results[j] = space.Result{Code: space.CodeAborted}
+	const commands = 400 // of one run
+	var (
+		seeds, done atomic.Int64
+		mu          sync.Mutex
+		met         spacetest.Coverage
+		found       []*spacetest.Difference
+		began       = time.Now()
+		workers     sync.WaitGroup
+	)
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for time.Since(began) < limit && done.Load() < most {
+				coverage, difference := spacetest.Drive(first+uint64(seeds.Add(1)-1), commands)
+				done.Add(int64(coverage.Operations()))
+				mu.Lock()
+				met.Add(coverage)
+				if difference != nil {
+					found = append(found, difference)
+				}
+				stop := len(found) > 0
+				mu.Unlock()
+				if stop {
+					return
 				}
 			}
-			r := m.reply(space.CodeAborted)
-			r.Failed, r.Results = i, results
-			return r
-		}
-	}
-	if c.Ops[0].Code == space.OpPrepare {
-		m.prepare(c, before, touched, results)
-	} else {
-		m.number(c, before, touched, results)
-	}
-	r := m.reply(space.OK)
-	r.Results = results
-	return r
-}
-
-type modelKey struct {
-	space space.ID
-	key   string
-}
-
-// unnumbered marks an entry that the running command has written.
-const unnumbered = space.Seq(1 << 62)
-
-// number gives every entry that differs from before its version, in the order
-// in which the command first touched them, and fills it into the results.
-func (m *model) number(c *space.Command, before map[space.ID]*modelSpace, touched []modelKey, results []space.Result) {
-	seen := map[modelKey]bool{}
-	for _, k := range touched {
-		s := m.spaces[k.space]
-		if seen[k] || s == nil {
-			continue
-		}
-		seen[k] = true
-		old, existed := before[k.space].entries[k.key]
-		e, exists := s.entries[k.key]
-		switch {
-		case exists && e.Version == unnumbered:
-			m.seq++
-			e.Version = m.seq
-			if existed {
-				e.Order = old.Order
-			} else {
-				e.Order = s.nextOrder
-				s.nextOrder++
-			}
-			s.entries[k.key] = e
-			m.txns.written = append(m.txns.written, modelVersion{k.space, e})
-		case existed && !exists:
-			m.seq++
-		}
-		m.numberClaim(k, c, results)
-	}
-	for i := range results {
-		m.settle(&c.Ops[i], &results[i])
-	}
-}
-
-// settle fills in the versions that a result could not know when it was made: an
-// entry written by the command has one version, also where an operation of the
-// same command saw it on the way.
-func (m *model) settle(o *space.Op, r *space.Result) {
-	if r.Code != space.OK || m.spaces[o.Space] == nil {
-		return
-	}
-	if o.Code == space.OpChangeMatch {
-		for j := range r.Entries {
-			r.Entries[j] = m.spaces[o.Space].entries[string(r.Entries[j].Key)]
-		}
-		return
-	}
-	final, exists := m.spaces[o.Space].entries[string(o.Key)]
-	if r.Version == unnumbered {
-		if r.Version = 0; exists {
-			r.Version = final.Version
-		}
-	}
-	for j := range r.Entries {
-		if e := &r.Entries[j]; e.Version == unnumbered {
-			e.Version = 0
-			if exists && o.Code != space.OpTake {
-				e.Version, e.Order = final.Version, final.Order
-			}
-		}
-	}
-}
-
-func (m *model) op(o *space.Op, touched *[]modelKey) space.Result {
-	if o.Code == space.OpRespond {
-		return space.Result{Entries: []space.Entry{{Value: o.Value}}, Count: o.Limit}
-	}
-	if r, ok := m.claimOp(o, touched); ok {
-		return r
-	}
-	s := m.spaces[o.Space]
-	if s == nil {
-		return space.Result{Code: space.CodeNoSpace}
-	}
-	switch o.Code {
-	case space.OpTakeMatch, space.OpReadMatch:
-		return m.match(s, o, touched)
-	case space.OpChangeMatch:
-		return m.changeMatch(s, o, touched)
-	case space.OpClear:
-		keys := slices.DeleteFunc(s.inOrder(), func(k string) bool {
-			return m.txns.holds(o.Space, k) || !space.MatchesBoth(o.Template, o.Predicate, s.entries[k].Kind, s.entries[k].Value)
 		})
-		keys = keys[:min(len(keys), max(o.Limit, 1))]
-		for _, k := range keys {
-			*touched = append(*touched, modelKey{o.Space, k})
-			delete(s.entries, k)
-		}
-		return space.Result{Count: len(keys)}
 	}
-	key := string(o.Key)
-	if key == "" {
-		return space.Result{Code: space.CodeInvalid}
+	workers.Wait()
+	for _, d := range found {
+		t.Error(d)
 	}
-	if len(key) > space.MaxKeyBytes {
-		return space.Result{Code: space.CodeTooLarge}
-	}
-	if o.Code == space.OpWrite && (s.def.Shape == space.ShapeFields && o.Kind != space.KindFields ||
-		s.def.Shape == space.ShapeBytes && o.Kind != space.KindBytes) {
-		return space.Result{Code: space.CodeWrongKind}
-	}
-	e, ok := s.entries[key]
-	hidden := e.Claimed
-	if hidden {
-		e, ok = space.Entry{}, false
-	}
-	conflict := o.Match != 0 && (!ok || e.Version != o.Match)
-	*touched = append(*touched, modelKey{o.Space, key})
-	if hidden && o.Code != space.OpRead && o.Code != space.OpCheck {
-		return space.Result{Code: space.CodeClaimed}
-	}
-	switch o.Code {
-	case space.OpWrite:
-		return m.write(s, o, e, ok, conflict)
-	case space.OpTake:
-		switch {
-		case !ok:
-			return space.Result{Code: space.CodeNotFound}
-		case conflict:
-			return space.Result{Code: space.CodeConflict}
-		}
-		delete(s.entries, key)
-		if o.Flags&space.FlagReturn != 0 {
-			return space.Result{Entries: []space.Entry{e}}
-		}
-		return space.Result{}
-	case space.OpRenew:
-		switch {
-		case !ok:
-			return space.Result{Code: space.CodeNotFound}
-		case conflict:
-			return space.Result{Code: space.CodeConflict}
-		}
-		e.Deadline, e.Version = m.deadline(s, o), unnumbered
-		s.entries[key] = e
-		return space.Result{Version: unnumbered}
-	case space.OpCheck:
-		if o.Match == 0 && ok || conflict {
-			return space.Result{Code: space.CodeConflict}
-		}
-		return space.Result{Version: e.Version}
-	case space.OpRead:
-		if !ok {
-			return space.Result{Code: space.CodeNotFound}
-		}
-		return space.Result{Version: e.Version, Entries: []space.Entry{e}}
-	case space.OpChange:
-		return m.change(s, o, e, ok, conflict)
-	}
-	return space.Result{Code: space.CodeInvalid}
-}
-
-func (m *model) deadline(s *modelSpace, o *space.Op) space.Time {
-	lease := o.Lease
-	if lease == 0 {
-		lease = s.def.Lease
-	}
-	if lease <= 0 {
-		return space.Never
-	}
-	return m.clock + space.Time(lease)
-}
-
-func (m *model) write(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
-	switch {
-	case m.txns.guarded(o.Space, space.Entry{Kind: o.Kind, Value: o.Value}):
-		return space.Result{Code: space.CodeLocked}
-	case o.Mode == space.ModeInsert && ok:
-		return space.Result{Code: space.CodeExists}
-	case o.Mode == space.ModeUpdate && !ok:
-		return space.Result{Code: space.CodeNotFound}
-	case conflict:
-		return space.Result{Code: space.CodeConflict}
-	}
-	r := space.Result{Version: unnumbered}
-	if ok && o.Flags&space.FlagReturn != 0 {
-		r.Entries = []space.Entry{e}
-	}
-	n := space.Entry{Key: o.Key, Value: o.Value, Kind: o.Kind, Version: unnumbered, Order: e.Order, Deadline: m.deadline(s, o), Attempts: e.Attempts}
-	if ok && o.Flags&space.FlagKeepLease != 0 {
-		n.Deadline = e.Deadline
-	}
-	s.entries[string(o.Key)] = n
-	return r
-}
-
-func (m *model) change(s *modelSpace, o *space.Op, e space.Entry, ok, conflict bool) space.Result {
-	switch {
-	case !ok && o.Flags&space.FlagCreate == 0:
-		return space.Result{Code: space.CodeNotFound}
-	case conflict:
-		return space.Result{Code: space.CodeConflict}
-	}
-	if !ok {
-		e = space.Entry{Key: o.Key, Kind: o.Kind, Deadline: m.deadline(s, o)}
-	}
-	if e.Kind == space.KindFields && len(e.Value) == 0 {
-		e.Value = encode(map[string]any{})
-	}
-	value, count, code := modelMutate(e.Kind, e.Value, o.Mutations)
-	if code != space.OK {
-		return space.Result{Code: code}
-	}
-	if s.def.Shape == space.ShapeFields && e.Kind != space.KindFields || s.def.Shape == space.ShapeBytes && e.Kind != space.KindBytes {
-		return space.Result{Code: space.CodeWrongKind}
-	}
-	r := space.Result{Version: unnumbered, Count: count}
-	e.Value = value
-	if m.txns.guarded(o.Space, e) {
-		return space.Result{Code: space.CodeLocked}
-	}
-	e.Version = unnumbered
-	s.entries[string(o.Key)] = e
-	if o.Flags&space.FlagReturn != 0 {
-		r.Entries = []space.Entry{e}
-	}
-	return r
-}
-
-func (m *model) match(s *modelSpace, o *space.Op, touched *[]modelKey) space.Result {
-	var tmpl map[string]any
-	if len(o.Template) > 0 {
-		tmpl = decode(o.Template).(map[string]any)
-	}
-	var r space.Result
-	for _, k := range s.inOrder() {
-		if len(r.Entries) == max(o.Limit, 1) {
-			break
-		}
-		e := s.entries[k]
-		if !fits(tmpl, e) || !space.MatchesBoth(nil, o.Predicate, e.Kind, e.Value) {
-			continue
-		}
-		if o.Code == space.OpTakeMatch && !s.eligible(e) || o.Code != space.OpReadMatch && m.txns.holds(o.Space, k) {
-			continue
-		}
-		r.Entries = append(r.Entries, e)
-	}
-	if len(r.Entries) == 0 {
-		return space.Result{Code: space.CodeNotFound}
-	}
-	if o.Code == space.OpTakeMatch {
-		for _, e := range r.Entries {
-			*touched = append(*touched, modelKey{o.Space, string(e.Key)})
-			delete(s.entries, string(e.Key))
-		}
-	}
-	return r
-}
-
-func fits(tmpl map[string]any, e space.Entry) bool {
-	if len(tmpl) == 0 {
-		return true
-	}
-	if e.Kind != space.KindFields {
-		return false
-	}
-	fields := decode(e.Value).(map[string]any)
-	for k, v := range tmpl {
-		if got, ok := fields[k]; !ok || !reflect.DeepEqual(got, v) {
-			return false
-		}
-	}
-	return true
-}
-
-// inOrder returns the keys of the entries that can be seen.
-func (s *modelSpace) inOrder() []string {
-	keys := slices.SortedFunc(maps.Keys(s.entries), func(a, b string) int {
-		return cmp.Compare(s.entries[a].Order, s.entries[b].Order)
+	took := time.Since(began)
+	line, err := json.Marshal(map[string]any{
+		"operations": met.Operations(), "commands": met.Commands, "differences": len(found), "seed": first, "runs": seeds.Load(),
+		"seconds": took.Seconds(), "operations_per_second": int(float64(met.Operations()) / took.Seconds()),
+		"ops": met.Ops, "codes": byWord(met.Codes), "codes_after_wait": byWord(met.Waited),
 	})
-	return slices.DeleteFunc(keys, func(k string) bool { return s.entries[k].Claimed })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *modelTime > 0 {
+		fmt.Fprintf(os.Stdout, "%s\n", line)
+	}
+}
+
+func byWord(codes map[space.Code]int) map[string]int {
+	words := map[string]int{}
+	for code, n := range maps.All(codes) {
+		words[code.String()] = n
+	}
+	return words
+}
+
+// TestDefinitionsAreListedInOrder keeps listings stable.
+func TestDefinitionsAreListedInOrder(t *testing.T) {
+	p := space.New(0, testHistory)
+	for _, id := range []space.ID{3, 1, 2} {
+		c := space.DefineCommand(&space.Definition{ID: id, Name: fmt.Sprint("s", id)})
+		p.Apply(0, &c)
+	}
+	var ids []space.ID
+	for _, d := range p.Definitions() {
+		ids = append(ids, d.ID)
+	}
+	if !slices.Equal(ids, []space.ID{1, 2, 3}) {
+		t.Fatal(ids)
+	}
 }
 
 func decode(b []byte) any {

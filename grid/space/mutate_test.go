@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/spacetest"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -45,25 +46,25 @@ func TestMutationsEqualModel(t *testing.T) {
 		kind, value := space.KindBytes, []byte(rapid.SampledFrom([]string{"", "0", "41", "-1.5", "text"}).Draw(rt, "bytes"))
 		if rapid.IntRange(0, 7).Draw(rt, "fields") > 0 {
 			fields := map[string]any{}
-			for _, name := range mutationFields {
+			for _, name := range []string{"a", "b", "c", "a.b"} {
 				if rapid.IntRange(0, 3).Draw(rt, "has "+name) > 0 {
-					fields[name] = drawValue(rt, 3)
+					fields[name] = spacetest.DrawValue(rt, 3)
 				}
 			}
 			kind, value = space.KindFields, encode(fields)
 		}
 		var ms []space.Mutation
 		for range rapid.IntRange(1, 4).Draw(rt, "mutations") {
-			ms = append(ms, drawAnyMutation(rt, kind == space.KindFields || rapid.IntRange(0, 9).Draw(rt, "named") == 0))
+			ms = append(ms, spacetest.DrawMutation(rt, kind == space.KindFields || rapid.IntRange(0, 9).Draw(rt, "named") == 0))
 		}
 		if kind == space.KindFields && rapid.Bool().Draw(rt, "a run") {
 			code := rapid.SampledFrom([]space.MutationCode{space.MutSet, space.MutUnset}).Draw(rt, "of")
 			for range rapid.IntRange(1, 9).Draw(rt, "more") {
-				name := rapid.SampledFrom(append(mutationFields, "", "d", "longer")).Draw(rt, "field")
-				ms = append(ms, space.Mutation{Code: code, Field: name, Arg: encode(drawValue(rt, 1))})
+				name := rapid.SampledFrom(append([]string{"a", "b", "c", "a.b"}, "", "d", "longer")).Draw(rt, "field")
+				ms = append(ms, space.Mutation{Code: code, Field: name, Arg: encode(spacetest.DrawValue(rt, 1))})
 			}
 		}
-		want, count, code := modelMutate(kind, value, ms)
+		want, count, code := spacetest.Mutate(kind, value, ms)
 		got, stored := change(t, p, kind, value, ms...)
 		if code != space.OK {
 			want, count = value, 0
@@ -245,8 +246,8 @@ func TestChangeMatchIsAllOrNothing(t *testing.T) {
 	for i, want := range []int64{6, 10} {
 		returned := r.Results[0].Entries[i]
 		stored, _ := p.Get(2, fmt.Append(nil, i))
-		if n, _ := msgp.Field(stored.Value, "n"); !bytes.Equal(n, encode(want)) || showEntry(stored) != showEntry(returned) {
-			t.Errorf("entry %d: %x, returned %s, stored %s", i, n, showEntry(returned), showEntry(stored))
+		if n, _ := msgp.Field(stored.Value, "n"); !bytes.Equal(n, encode(want)) || spacetest.FormatEntry(stored) != spacetest.FormatEntry(returned) {
+			t.Errorf("entry %d: %x, returned %s, stored %s", i, n, spacetest.FormatEntry(returned), spacetest.FormatEntry(stored))
 		}
 	}
 	add.Template = encode(map[string]any{"a": int64(7)})

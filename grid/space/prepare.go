@@ -21,6 +21,8 @@ type prepared struct {
 	// returned counts the bytes of the entries in results.
 	returned int
 	mutated  int // bytes that mutations went through
+	searches int // operations that search so far
+	checked  int // changes and prepared entries that they went through
 	edits    []msgp.FieldEdit
 	reply    []byte
 	// preparing is set while the operations behind an OpPrepare are prepared;
@@ -189,6 +191,21 @@ func (o *Op) returns() bool {
 	return false
 }
 
+// searches reports whether an operation finds its entries by what they are.
+func (o *Op) searches() bool {
+	switch o.Code {
+	case OpTakeMatch, OpReadMatch, OpClaimMatch, OpChangeMatch, OpClear, OpCheckMatch:
+		return true
+	}
+	return false
+}
+
+// room returns how many entries an operation that searches may still touch, at
+// most as many as it asks for.
+func (pr *prepared) room(o *Op) int {
+	return min(max(o.Limit, 1), max(0, maxTouched-len(pr.effects)))
+}
+
 // settle fills in the versions and orders that the installed effects got. An
 // entry that the command itself has written has one version, also where an
 // operation of the command saw it on the way.
@@ -247,7 +264,7 @@ func (pr *prepared) reset() {
 	pr.granted, pr.held = pr.granted[:0], pr.held[:0]
 	pr.preparing, pr.txn = false, TxnID{}
 	pr.effects, pr.results, pr.made, pr.byKey, pr.returned = pr.effects[:0], pr.results[:0], pr.made[:0], nil, 0
-	pr.mutated = 0
+	pr.mutated, pr.searches, pr.checked = 0, 0, 0
 	if cap(pr.edits) > maxScratchEdits {
 		pr.edits = nil
 	}

@@ -12,8 +12,9 @@ import (
 )
 
 // maxSectionBytes bounds one section of an export: a single entry or change
-// beyond the usual cut, and nothing more.
-const maxSectionBytes = 2*sectionBytes + MaxValueBytes + 4*MaxKeyBytes
+// beyond the usual cut, and nothing more. A change has two values, the one before
+// and the one after.
+const maxSectionBytes = 2*sectionBytes + 2*MaxValueBytes + 4*MaxKeyBytes
 
 // Restore reads an export and returns the partition, built aside: on an error
 // nothing has been touched. It reads exactly the export and blocks as r does.

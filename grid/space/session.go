@@ -120,8 +120,7 @@ func (t *sessions) forget(s *session, a *answer) {
 // keep stores the answer of a command that lookup let pass, in place of the one
 // of a lower attempt if there is one, and returns the stored bytes.
 func (t *sessions) keep(c *Command, code Code, reply []byte) []byte {
-	a := t.place(c, c.Sequence)
-	s := t.byID[c.Session]
+	s, a := t.place(c, c.Sequence)
 	t.forget(s, a)
 	t.fill(a, reply)
 	a.deadline, a.attempt, a.aborted = c.Deadline, c.Attempt, code == CodeAborted
@@ -129,23 +128,23 @@ func (t *sessions) keep(c *Command, code Code, reply []byte) []byte {
 	return a.reply
 }
 
-// place returns the place for the answer of a command of c's session, not later
-// than c itself, or nil if that command is settled.
-func (t *sessions) place(c *Command, sequence uint64) *answer {
+// place returns c's session and the place in it for the answer of a command not
+// later than c itself, or nil if that command is settled.
+func (t *sessions) place(c *Command, sequence uint64) (*session, *answer) {
 	s := t.byID[c.Session]
 	if s == nil {
 		s = &session{base: c.Acked}
 		t.byID[c.Session] = s
 	}
 	if sequence < s.base {
-		return nil
+		return s, nil
 	}
 	i := sequence - s.base
 	for uint64(len(s.window)) <= i {
 		s.window = append(s.window, answer{})
 		t.places++
 	}
-	return &s.window[i]
+	return s, &s.window[i]
 }
 
 // fill puts a reply into an empty place.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/arena"
+	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 )
 
 // A transaction over several partitions is prepared in each, decided in one of
@@ -63,6 +64,12 @@ const (
 	// maxChangesChecked bounds the changes that an OpCheckMatch goes through, all
 	// of them inside Apply: about five milliseconds.
 	maxChangesChecked = 16384
+	// maxCheckedTogether bounds the changes and prepared entries that all
+	// OpCheckMatch of one command go through.
+	maxCheckedTogether = 8 * maxChangesChecked
+	// maxGuards bounds what all prepared transactions rely on not to match: every
+	// write to their spaces is compared with it.
+	maxGuards = 512
 )
 
 // DefaultTxnLease is how long a participant waits for the outcome before it asks
@@ -75,8 +82,9 @@ type transactions struct {
 	bytes    int // of all prepared
 	guards   int // of all prepared
 	outcomes map[TxnID]outcome
-	// forgetAt is at or before the moment at which the first outcome may go.
-	forgetAt Time
+	// ends holds (until, session, number) of the outcomes that are not open. It is
+	// derived from them.
+	ends pairtree.Set[pairtree.Triple]
 
 	// locks is derived from prepared.
 	locks map[lockKey]lock
@@ -215,7 +223,7 @@ func (p *Partition) prepareTxn(c *Command) (Code, int) {
 		return p.prep.results[failed].Code, failed
 	}
 	t := p.kept(c)
-	if len(p.txns.locks)+len(t.keys) > MaxLockedKeys || p.txns.bytes+t.bytes > maxPreparedBytes {
+	if len(p.txns.locks)+len(t.keys) > MaxLockedKeys || p.txns.bytes+t.bytes > maxPreparedBytes || p.txns.guards+len(t.guards) > maxGuards {
 		return CodeFull, 0
 	}
 	if !p.free(t) {

@@ -69,6 +69,9 @@ func (p *Partition) prepareCheckMatch(sp *entries, o *Op) Code {
 	case o.Match < p.floor || p.seq-o.Match > maxChangesChecked:
 		return CodeTrimmed
 	}
+	if p.prep.checked += int(p.seq - o.Match); p.prep.checked > maxCheckedTogether {
+		return CodeTooLarge
+	}
 	id := sp.def.ID
 	conflict := p.log.any(o.Match, func(c *Change) bool {
 		return c.Space == id && (c.Op == Written || c.Op == Updated || c.Op == Released) && f.matches(c.Kind, c.Value)
@@ -76,12 +79,21 @@ func (p *Partition) prepareCheckMatch(sp *entries, o *Op) Code {
 	if conflict {
 		return CodeConflict
 	}
+	coming := false
 	for _, x := range p.txns.prepared {
 		for i := range x.keys {
-			if k := &x.keys[i]; k.write && k.exists && k.space == id && f.matches(k.kind, k.value) {
-				return CodeLocked
+			k := &x.keys[i]
+			if !k.write || !k.exists || k.space != id {
+				continue
 			}
+			// All are counted, whichever comes first: the count decides what becomes
+			// of later checks.
+			p.prep.checked++
+			coming = coming || f.matches(k.kind, k.value)
 		}
+	}
+	if coming {
+		return CodeLocked
 	}
 	return OK
 }

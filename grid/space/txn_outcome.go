@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+
+	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 )
 
 // outcome is what a home partition keeps of a transaction.
@@ -70,26 +72,28 @@ func (p *Partition) settleTxn(o *Op) Code {
 }
 
 func (p *Partition) setOutcome(id TxnID, x outcome) {
-	if p.txns.forgetAt == Never || x.until < p.txns.forgetAt {
-		p.txns.forgetAt = x.until
+	if old, ok := p.txns.outcomes[id]; ok && !old.open {
+		p.txns.ends.Delete(old.end(id))
+	}
+	if !x.open {
+		p.txns.ends.Insert(x.end(id))
 	}
 	p.txns.outcomes[id] = x
 }
 
+func (x *outcome) end(id TxnID) pairtree.Triple {
+	return pairtree.Triple{uint64(x.until), uint64(id.Session), id.Number}
+}
+
 // forgetOutcomes drops the outcomes that nobody can ask for any more.
 func (p *Partition) forgetOutcomes() {
-	if p.txns.forgetAt == Never || p.txns.forgetAt > p.clock {
-		return
-	}
-	p.txns.forgetAt = Never
-	for id, x := range p.txns.outcomes {
-		switch {
-		case x.open:
-		case x.until <= p.clock:
-			delete(p.txns.outcomes, id)
-		case p.txns.forgetAt == Never || x.until < p.txns.forgetAt:
-			p.txns.forgetAt = x.until
+	for {
+		end, ok := p.txns.ends.First(pairtree.Triple{})
+		if !ok || Time(end[0]) > p.clock {
+			return
 		}
+		p.txns.ends.Delete(end)
+		delete(p.txns.outcomes, TxnID{Session: SessionID(end[1]), Number: end[2]})
 	}
 }
 
@@ -196,8 +200,8 @@ func (t *preparedTxn) append(dst []byte) []byte {
 	}
 	for i := range t.keys {
 		k := &t.keys[i]
-		dst = append(dst, boolByte(k.write)*keyWritten|boolByte(k.exists)*keyExists|boolByte(k.granted)*keyGranted)
-		dst = append(dst, byte(k.kind), byte(k.cause))
+		flags := boolByte(k.write)*keyWritten | boolByte(k.exists)*keyExists | boolByte(k.granted)*keyGranted
+		dst = append(dst, flags, byte(k.kind), byte(k.cause))
 		for _, v := range []uint64{uint64(k.space), uint64(k.version), uint64(k.deadline)} {
 			dst = binary.AppendUvarint(dst, v)
 		}

@@ -52,6 +52,13 @@ func on(code space.OpCode, key string) space.Op {
 	return space.Op{Code: code, Space: 1, Key: []byte(key)}
 }
 
+// stage is a partition at a time.
+type stage struct {
+	t   testing.TB
+	p   *space.Partition
+	now space.Time
+}
+
 func (s stage) must(c space.Command) space.Reply {
 	s.t.Helper()
 	r := apply(s.t, s.p, s.now, c)
@@ -67,13 +74,6 @@ func (s stage) refused(want error, c space.Command) {
 	if err := r.Err(); !errors.Is(err, want) {
 		s.t.Fatalf("%+v: %v, want %v", c.Ops[len(c.Ops)-1], err, want)
 	}
-}
-
-// stage is a partition at a time.
-type stage struct {
-	t   testing.TB
-	p   *space.Partition
-	now space.Time
 }
 
 // TestLocksKeepOthersOut: what a prepared transaction changes nobody else changes

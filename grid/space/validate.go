@@ -19,7 +19,13 @@ func (c *Command) Validate() error {
 	if err := c.validateWait(); err != nil {
 		return err
 	}
+	searches := 0
 	for i := range c.Ops {
+		if c.Ops[i].searches() {
+			if searches++; searches > MaxSearches {
+				return &Error{Code: CodeTooLarge, Detail: fmt.Sprintf("more than %d searches", MaxSearches), Hint: "ask one search for several entries, or send several commands"}
+			}
+		}
 		if err := c.Ops[i].validate(); err != nil {
 			err.Detail = fmt.Sprintf("operation %d: %s", i, err.Detail)
 			return err

@@ -280,7 +280,7 @@ func (p *Partition) applyCancel(c *Command) Reply {
 	if c.Session == 0 || target == 0 || target >= c.Sequence {
 		return p.refused(CodeInvalid)
 	}
-	a := p.sessions.place(c, target)
+	_, a := p.sessions.place(c, target)
 	switch {
 	case a == nil:
 		return p.refused(CodeForgotten)
@@ -317,8 +317,8 @@ func (p *Partition) refused(code Code) Reply {
 // inOrder returns the places of all waiters, ascending.
 func (w *waits) inOrder() []uint64 { return slices.Sorted(maps.Keys(w.byPlace)) }
 
-// append appends all waiters in a form that depends on nothing but them.
-func (w *waits) append(dst []byte) []byte {
+// encode returns all waiters in a form that depends on nothing but them.
+func (w *waits) encode() (dst []byte) {
 	dst = binary.AppendUvarint(dst, w.place)
 	dst = binary.AppendUvarint(dst, uint64(len(w.byPlace)))
 	for _, place := range w.inOrder() {
@@ -332,7 +332,7 @@ func (w *waits) append(dst []byte) []byte {
 	return dst
 }
 
-// restoreWaits reads what waits.append wrote into a partition whose kept answers
+// restoreWaits reads what waits.encode wrote into a partition whose kept answers
 // are there already.
 func (p *Partition) restoreWaits(b []byte) error {
 	p.beginWaits()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/grid/space/predicate"
+	"github.com/spacegrid/spacegrid/grid/space/spacetest"
 )
 
 // line is a partition and those who wait in it, one session each.
@@ -408,11 +409,11 @@ func TestNobodyIsOvertaken(t *testing.T) {
 			var c space.Command
 			if rapid.Bool().Draw(t, "write") {
 				for j := range rapid.IntRange(1, 4).Draw(t, "entries") {
-					c.Ops = append(c.Ops, space.Op{Code: space.OpWrite, Space: 2, Key: fmt.Appendf(nil, "%d.%d", i, j), Kind: space.KindFields, Value: encode(drawFields(t))})
+					c.Ops = append(c.Ops, space.Op{Code: space.OpWrite, Space: 2, Key: fmt.Appendf(nil, "%d.%d", i, j), Kind: space.KindFields, Value: encode(spacetest.DrawFields(t))})
 				}
 			} else {
 				c = session(1, 1, 1000, space.Op{
-					Code: space.OpTakeMatch, Space: 2, Template: encode(drawFields(t)), Wait: time.Duration(rapid.IntRange(1, 20).Draw(t, "wait")),
+					Code: space.OpTakeMatch, Space: 2, Template: encode(spacetest.DrawFields(t)), Wait: time.Duration(rapid.IntRange(1, 20).Draw(t, "wait")),
 				})
 				c.Session = id
 			}

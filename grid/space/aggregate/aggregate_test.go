@@ -447,6 +447,33 @@ func TestRefusedSpecs(t *testing.T) {
 	}
 }
 
+// A path is read as in a predicate: a name in double quotes is taken as it is.
+func TestQuotedPaths(t *testing.T) {
+	s := Spec{
+		GroupBy: []string{`"a.b"`, `5" nails`},
+		Columns: []Column{Sum(`"a.b"`).As("quoted"), Sum("a.b").As("nested"), Sum(`a."b.""c"`).As("both"), Top(1, `"a.b"`).As("top")},
+	}
+	p := partialOf(t, &s, []entry{{"k", map[string]any{
+		"a.b": 1, "a": map[string]any{"b": 2, `b."c`: 4}, `5" nails`: true,
+	}}})
+	q, err := DecodePartial(&s, p.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := resultOf(t, q).Rows[0]
+	if got := fmt.Sprint(row.Groups, row.Values[:3]); got != "[1 true] [1 2 4]" {
+		t.Error(got)
+	}
+	if top := row.Values[3].([]Ranked); len(top) != 1 || top[0].By() != int64(1) {
+		t.Error(top)
+	}
+	for _, path := range []string{`"a`, `"a"b`, `a."b`, `"a".`} {
+		if err := (&Spec{Columns: []Column{Sum(path)}}).Validate(); !errors.Is(err, space.ErrInvalid) {
+			t.Errorf("the path %s: %v", path, err)
+		}
+	}
+}
+
 // A specification travels as it is, but for what concerns the finished rows.
 func TestSpecTravels(t *testing.T) {
 	s := Spec{GroupBy: []string{"a", "b.c"}, Columns: []Column{Count(), Sum("v").As("total"), Top(7, "w")}}

@@ -119,7 +119,7 @@ func (p *Partial) decodeCell(d *decoder, c *Column, x *cell) error {
 
 func (p *Partial) decodeSet(d *decoder, c *Column, x *cell, n uint64) error {
 	last := ""
-	for i := uint64(0); i < n; i++ {
+	for range n {
 		v := d.value()
 		if d.failed || string(v) <= last {
 			return damaged()
@@ -192,8 +192,8 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-// count reads a number of elements, at most limit, of which each takes at least
-// least bytes.
+// count reads a number of elements, at most limit. Each takes so many bytes, the
+// least of them.
 func (d *decoder) count(limit, least int) int {
 	n := d.uvarint()
 	if n > uint64(limit) || n > uint64(len(d.b)/least) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/big"
+	"slices"
 )
 
 // exact is a sum of numbers without any rounding: a fixed-point number wide
@@ -174,8 +175,8 @@ func (x *exact) parts() (negative bool, base int, digits []uint32) {
 func (x *exact) rational() (i *big.Int, exponent int) {
 	negative, base, digits := x.parts()
 	b := make([]byte, 0, 4*len(digits))
-	for k := len(digits) - 1; k >= 0; k-- {
-		b = binary.BigEndian.AppendUint32(b, digits[k])
+	for _, digit := range slices.Backward(digits) {
+		b = binary.BigEndian.AppendUint32(b, digit)
 	}
 	i = new(big.Int).SetBytes(b)
 	if negative {
@@ -282,8 +283,3 @@ func (d *decoder) exact() *exact {
 	x.room = limbRoom - 1
 	return x
 }
-
-// bytes is what the sum takes in memory.
-func (x *exact) bytes() int { return exactBytes + 8*cap(x.limbs) }
-
-const exactBytes = 48

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -103,10 +105,24 @@ func (p *Partial) Add(key, fields []byte) error {
 	return nil
 }
 
-// valueAt returns the value at a path, false if it is null.
-func valueAt(fields []byte, path string) ([]byte, bool) {
-	v, ok := msgp.FieldPath(fields, path)
-	return v, ok && msgp.KindOf(v) != msgp.Nil
+// valueAt returns the value at a path, false if it is null. Names in quotes are
+// rare, so their path is split anew for each entry.
+func valueAt(fields []byte, path string) (v []byte, ok bool) {
+	if strings.IndexByte(path, '"') < 0 {
+		v, ok = msgp.FieldPath(fields, path)
+		return v, ok && msgp.KindOf(v) != msgp.Nil
+	}
+	steps, err := predicate.SplitPath(path)
+	if err != nil {
+		return nil, false // Spec.Validate refuses it
+	}
+	v = fields
+	for _, step := range steps {
+		if v, ok = msgp.Field(v, step); !ok {
+			return nil, false
+		}
+	}
+	return v, msgp.KindOf(v) != msgp.Nil
 }
 
 // take adds a value to a cell.

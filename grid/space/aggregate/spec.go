@@ -3,10 +3,10 @@ package aggregate
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
 
 // The limits of a specification and of what a partial holds. They keep an answer
@@ -62,8 +62,9 @@ func ParseFunc(word string) (Func, error) {
 // Column is one column of the answer.
 type Column struct {
 	Func Func
-	// Path leads to the field, with dots through nested maps. Only FuncCount may
-	// do without: it then counts entries.
+	// Path leads to the field, with dots through nested maps; a name that has a
+	// dot in it is written in double quotes. Only FuncCount may do without: it
+	// then counts entries.
 	Path string
 	// N is how many entries FuncTop and FuncBottom keep.
 	N int
@@ -210,8 +211,9 @@ func (c *Column) validate() error {
 func (c *Column) ranks() bool { return c.Func == FuncTop || c.Func == FuncBottom }
 
 func checkPath(path string) error {
-	if path == "" || len(path) > MaxPathBytes || slices.Contains(strings.Split(path, "."), "") {
-		return invalid("write field names with dots between them", "the path %.40q", path)
+	_, err := predicate.SplitPath(path)
+	if err != nil || len(path) > MaxPathBytes {
+		return invalid(`write field names with dots between them, those with a dot in them in double quotes`, "the path %.40q", path)
 	}
 	return nil
 }

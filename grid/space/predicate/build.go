@@ -11,7 +11,7 @@ import (
 
 // The constructors of this file are the only source of conditions and terms.
 // They bring what they are given to normal form and refuse what could never be
-// true: constants are folded, and and or flattened, negations pushed down to
+// true: constants are folded, nested conjunctions flattened, negations pushed down to
 // the leaves, a constant side of a comparison put right, the members of a list
 // sorted. Building a condition from the parts of a built one changes nothing.
 

@@ -1,6 +1,7 @@
 package predicate
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -50,7 +51,7 @@ func TestCheck(t *testing.T) {
 		if c.says == "" && err == nil {
 			continue
 		}
-		if refusal, ok := err.(*Error); !ok || c.says == "" || refusal.Offset != -1 || !strings.Contains(refusal.Error(), c.says) {
+		if refusal, ok := errors.AsType[*Error](err); !ok || c.says == "" || refusal.Offset != -1 || !strings.Contains(refusal.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", c.text, err, c.says)
 		}
 	}

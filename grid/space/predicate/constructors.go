@@ -17,8 +17,8 @@ func join(op condOp, ps []*Predicate) (*Predicate, error) {
 // Not is true where p is false. Where p is unknown, so is Not(p).
 func Not(p *Predicate) (*Predicate, error) { return finished(negate(p.root), nil) }
 
-// Eq, and its kin below, compare the field at a path, written as Paths gives
-// it, with a value: anything that Parse takes as an argument.
+// Eq is true where the field at a path, written as Paths gives it, equals a
+// value: anything that Parse takes as an argument. Its kin below are alike.
 func Eq(path string, v any) (*Predicate, error) { return compare(opEq, path, v) }
 
 // Ne is true where the field has a value and it is another one.

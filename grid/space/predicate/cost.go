@@ -4,13 +4,14 @@ import "math/bits"
 
 // Cost returns a bound on the work for one entry, in steps of roughly the same
 // size: finding a field in its map, comparing, computing, halving a list.
-// Searching a list of the entry (`contains`) counts a flat 16. No step goes over
+// Searching a list of the entry (`contains`) counts a flat 64: a list
+// may have as many elements as its entry has bytes. No step goes over
 // more than the entry once: Cost times the size of the largest entry bounds what
 // a hostile pair of predicate and entry can do.
 func (p *Predicate) Cost() int { return p.cost }
 
 // containsCost is what a search through a list in an entry counts.
-const containsCost = 16
+const containsCost = 64
 
 // measure counts what the limits are about.
 type measure struct {
@@ -33,13 +34,13 @@ func (m *measure) cond(c *cond, level int) {
 }
 
 func (m *measure) term(t *term, level int) {
-	switch {
-	case t.op == termNone:
+	switch t.op {
+	case termNone:
 		return
-	case t.op == termField:
+	case termField:
 		m.paths = append(m.paths, t.path.name)
 		m.cost += len(t.path.steps) - 1 // the node itself counts one
-	case t.op == termConstant:
+	case termConstant:
 		m.cost-- // it is there already
 	}
 	m.node(level)

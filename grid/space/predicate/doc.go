@@ -21,7 +21,7 @@
 //	a like 'abc%'                                       the same; no other pattern is known
 //	a contains 'x'                                      a list with an element equal to 'x'
 //	a is null                                           absent, or nil
-//	a                                                   a = true
+//	open                                                the same as open = true
 //	not …   … and …   … or …   ( … )                    in this order of binding
 //
 // In, between, prefix, like and contains may follow a not, and null an `is not`.

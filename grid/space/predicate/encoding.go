@@ -7,7 +7,7 @@ import (
 )
 
 // The encoding is one byte of version and the condition. A condition is its
-// op and what the op needs: for and and or the count and the conditions, for in
+// op and what the op needs: to join conditions their count and them, for in
 // the term, the count and the constants, else the terms, one or two. A term is
 // its op and the path as count and strings, the constant, or the terms. Counts,
 // strings and constants are canonical msgpack.
@@ -226,10 +226,11 @@ func (d *decoder) term(level int) (term, *Error) {
 		v, err := d.constant()
 		return term{op: op, value: v}, err
 	case termNeg, termAdd, termSub, termMul, termDiv, termMod:
-		kids := make([]term, 1, 2)
-		if op != termNeg {
-			kids = kids[:2]
+		n := 2
+		if op == termNeg {
+			n = 1
 		}
+		kids := make([]term, n)
 		for i := range kids {
 			if kids[i], err = d.term(level + 1); err != nil {
 				return term{}, err

@@ -1,6 +1,8 @@
 package predicate
 
 import (
+	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
@@ -23,7 +25,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := Parse(text)
 		if err != nil {
-			if refusal := err.(*Error); refusal.Offset < 0 || refusal.Offset > len(text) || refusal.Detail == "" {
+			if refusal, ok := errors.AsType[*Error](err); !ok || refusal.Offset < 0 || refusal.Offset > len(text) || refusal.Detail == "" {
 				t.Fatalf("%q: %+v", text, refusal)
 			}
 			return
@@ -47,12 +49,12 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, encoding, fields []byte) {
 		p, err := Decode(encoding)
 		if err != nil {
-			if refusal := err.(*Error); refusal.Offset < 0 || refusal.Offset > len(encoding) || refusal.Detail == "" {
+			if refusal, ok := errors.AsType[*Error](err); !ok || refusal.Offset < 0 || refusal.Offset > len(encoding) || refusal.Detail == "" {
 				t.Fatalf("%x: %+v", encoding, refusal)
 			}
 			return
 		}
-		if again := p.Append(nil); string(again) != string(encoding) {
+		if again := p.Append(nil); !bytes.Equal(again, encoding) {
 			t.Fatalf("%x decodes to %v, which is %x", encoding, p, again)
 		}
 		checkRoundTrips(t, p)

@@ -174,13 +174,21 @@ func hasElement(list, v []byte) (contains, known bool) {
 		return false, false
 	}
 	class := classOf(v)
+	whole := msgp.KindOf(v) == msgp.Int
 	for range n {
 		behind, err := msgp.Skip(rest)
 		if err != nil {
 			return false, false
 		}
 		element := rest[:len(rest)-len(behind)]
-		if classOf(element) == class && equal(class, element, v) {
+		switch {
+		case whole && msgp.KindOf(element) == msgp.Int:
+			// The frequent case, and the longest lists: canonical integers are
+			// equal if their bytes are.
+			if bytes.Equal(element, v) {
+				return true, true
+			}
+		case classOf(element) == class && equal(class, element, v):
 			return true, true
 		}
 		rest = behind

@@ -51,7 +51,7 @@ var mirrored = [...]condOp{opEq: opEq, opNe: opNe, opLt: opGt, opGt: opLt, opLe:
 func (op condOp) comparison() bool { return op >= opEq && op <= opGe }
 func (op condOp) ordering() bool   { return op >= opLt && op <= opGe }
 
-// cond is a condition in normal form: a tree of and and or over leaves, without
+// cond is a condition in normal form: a tree of junctions over leaves, without
 // a not. It is immutable.
 //
 // Because nothing negates, and since and is the least and or the greatest of
@@ -60,7 +60,7 @@ func (op condOp) ordering() bool   { return op >= opLt && op <= opGe }
 // values only.
 type cond struct {
 	op   condOp
-	kids []cond // of and and or: at least two, none of the same op, no constant
+	kids []cond // of junctions: at least two, none of the same op, no constant
 
 	left  term     // of leaves: what is looked at, never a constant
 	right term     // of comparisons, prefix and contains

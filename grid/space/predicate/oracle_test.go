@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spacegrid/spacegrid/internal/msgp"
 	"pgregory.net/rapid"
+
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // The oracle says what a predicate means, as plainly as Go can: a syntax tree

@@ -73,11 +73,12 @@ func SplitPath(name string) ([]string, error) {
 
 // locate returns the encoded value at the path, nil if it is absent or null.
 func (p *path) locate(fields []byte) []byte {
-	ok := true
 	for _, step := range p.steps {
-		if fields, ok = msgp.Field(fields, step); !ok {
+		value, ok := msgp.Field(fields, step)
+		if !ok {
 			return nil
 		}
+		fields = value
 	}
 	if msgp.KindOf(fields) == msgp.Nil {
 		return nil

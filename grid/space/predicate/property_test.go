@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/spacegrid/spacegrid/internal/msgp"
 	"pgregory.net/rapid"
+
+	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // entriesEach is how many entries each predicate is asked of: most entries say

@@ -89,12 +89,12 @@ func (w *writer) term(t *term, binding int) {
 		w.b.WriteByte('(')
 		defer w.b.WriteByte(')')
 	}
-	switch {
-	case t.op == termField:
+	switch t.op {
+	case termField:
 		w.path(t.path)
-	case t.op == termConstant:
+	case termConstant:
 		w.value(t.value)
-	case t.op == termNeg:
+	case termNeg:
 		// In parentheses whatever binds more loosely than a field: two signs in
 		// a row, and a sign before a number, would read as something else.
 		w.b.WriteByte('-')

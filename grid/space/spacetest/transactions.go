@@ -1,67 +1,68 @@
-package space_test
+package spacetest
 
 import (
 	"slices"
-	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
-// modelTxns is the model's side of transactions over several partitions: what is
+// Txn returns the transaction over several partitions that a change was part of,
+// or the zero TxnID.
+func (m *Model) Txn(change space.Seq) space.TxnID { return m.txns.tags[change] }
+
+// transactions is the model's side of transactions over several partitions: what is
 // prepared as the entries that it would leave, and the outcomes. It looks for
 // locks by going through everything that is prepared.
-type modelTxns struct {
-	prepared map[space.TxnID]*modelTxn
-	outcomes map[space.TxnID]*modelOutcome
+type transactions struct {
+	prepared map[space.TxnID]*txn
+	outcomes map[space.TxnID]*outcome
 	tags     map[space.Seq]space.TxnID // of the changes of finished transactions
-	written  []modelVersion            // every version an entry ever had
+	written  []version                 // every version an entry ever had
 }
 
-type modelTxn struct {
+type txn struct {
 	at     space.Time
-	keys   []modelTxnKey
-	guards []modelGuard
+	keys   []txnKey
+	guards []guard
 }
 
-type modelTxnKey struct {
-	modelKey
+type txnKey struct {
+	place
 	write   bool
 	exists  bool
 	granted bool
 	entry   space.Entry
 }
 
-type modelGuard struct {
+type guard struct {
 	space space.ID
 	tmpl  []byte
 }
 
-type modelOutcome struct {
+type outcome struct {
 	commit, open bool
 	until        space.Time
 }
 
-type modelVersion struct {
+type version struct {
 	space space.ID
 	entry space.Entry
 }
 
-func newModelTxns() modelTxns {
-	return modelTxns{prepared: map[space.TxnID]*modelTxn{}, outcomes: map[space.TxnID]*modelOutcome{}, tags: map[space.Seq]space.TxnID{}}
+func newTransactions() transactions {
+	return transactions{prepared: map[space.TxnID]*txn{}, outcomes: map[space.TxnID]*outcome{}, tags: map[space.Seq]space.TxnID{}}
 }
 
 // holds reports whether a key is locked, for whatever reason.
-func (x *modelTxns) holds(id space.ID, key string) bool {
+func (x *transactions) holds(id space.ID, key string) bool {
 	read, written := x.lock(id, key)
 	return read || written
 }
 
-func (x *modelTxns) lock(id space.ID, key string) (read, written bool) {
+func (x *transactions) lock(id space.ID, key string) (read, written bool) {
 	for _, t := range x.prepared {
 		for _, k := range t.keys {
-			if k.modelKey == (modelKey{id, key}) {
+			if k.place == (place{id, key}) {
 				read, written = read || !k.write, written || k.write
 			}
 		}
@@ -69,7 +70,7 @@ func (x *modelTxns) lock(id space.ID, key string) (read, written bool) {
 	return read, written
 }
 
-func (x *modelTxns) forget(now space.Time) {
+func (x *transactions) forget(now space.Time) {
 	for id, o := range x.outcomes {
 		if !o.open && o.until <= now {
 			delete(x.outcomes, id)
@@ -78,7 +79,7 @@ func (x *modelTxns) forget(now space.Time) {
 }
 
 // guarded reports whether a value may not come into a space now.
-func (x *modelTxns) guarded(id space.ID, e space.Entry) bool {
+func (x *transactions) guarded(id space.ID, e space.Entry) bool {
 	for _, t := range x.prepared {
 		for _, g := range t.guards {
 			if g.space == id && matches(g.tmpl, e) {
@@ -98,11 +99,11 @@ func matches(tmpl []byte, e space.Entry) bool {
 
 // inTxn is what transactions have to say about an operation before the operation
 // itself is carried out; done if that is all.
-func (m *model) inTxn(c *space.Command, i int) (r space.Result, done bool) {
+func (m *Model) inTxn(c *space.Command, i int) (r space.Result, done bool) {
 	o := &c.Ops[i]
 	preparing := c.Ops[0].Code == space.OpPrepare
 	if o.Code == space.OpPrepare {
-		if c.Session == 0 {
+		if c.Session == 0 || len(c.Ops) == 1 {
 			return space.Result{Code: space.CodeInvalid}, true
 		}
 		if m.txns.prepared[o.Txn] != nil {
@@ -146,7 +147,7 @@ func (m *model) inTxn(c *space.Command, i int) (r space.Result, done bool) {
 	return space.Result{}, false
 }
 
-func (m *model) checkMatch(o *space.Op) space.Code {
+func (m *Model) checkMatch(o *space.Op) space.Code {
 	if o.Match > m.seq {
 		return space.CodeInvalid
 	}
@@ -167,15 +168,15 @@ func (m *model) checkMatch(o *space.Op) space.Code {
 
 // prepare keeps the difference that the command's operations made, and takes it
 // back.
-func (m *model) prepare(c *space.Command, before map[space.ID]*modelSpace, touched []modelKey, results []space.Result) {
-	t := &modelTxn{at: m.clock}
+func (m *Model) prepare(c *space.Command, before map[space.ID]*table, touched []place, results []space.Result) {
+	t := &txn{at: m.clock}
 	for i, k := range touched {
 		if slices.Index(touched, k) < i {
 			continue
 		}
 		old, existed := before[k.space].entries[k.key]
 		e, exists := m.spaces[k.space].entries[k.key]
-		x := modelTxnKey{modelKey: k, exists: exists, entry: e, write: exists && e.Version == unnumbered || existed && !exists}
+		x := txnKey{place: k, exists: exists, entry: e, write: exists && e.Version == unnumbered || existed && !exists}
 		x.granted = !existed || e.Deadline != old.Deadline
 		for _, o := range c.Ops {
 			if o.Space == k.space && string(o.Key) == k.key {
@@ -186,7 +187,7 @@ func (m *model) prepare(c *space.Command, before map[space.ID]*modelSpace, touch
 	}
 	for i := range c.Ops {
 		if o := &c.Ops[i]; o.Code == space.OpCheckMatch {
-			t.guards = append(t.guards, modelGuard{o.Space, o.Template})
+			t.guards = append(t.guards, guard{o.Space, o.Template})
 		}
 		r := &results[i]
 		if r.Version == unnumbered {
@@ -204,7 +205,7 @@ func (m *model) prepare(c *space.Command, before map[space.ID]*modelSpace, touch
 }
 
 // step decides or finishes.
-func (m *model) step(c *space.Command) space.Reply {
+func (m *Model) step(c *space.Command) space.Reply {
 	o := &c.Ops[0]
 	var result space.Result
 	if o.Code == space.OpFinish {
@@ -221,7 +222,7 @@ func (m *model) step(c *space.Command) space.Reply {
 	return r
 }
 
-func (m *model) decide(o *space.Op) space.Result {
+func (m *Model) decide(o *space.Op) space.Result {
 	x := m.txns.outcomes[o.Txn]
 	commit := o.Flags&space.FlagCommit != 0
 	switch {
@@ -235,14 +236,14 @@ func (m *model) decide(o *space.Op) space.Result {
 	case x != nil || space.Time(o.Target) <= m.clock:
 		return space.Result{}
 	}
-	m.txns.outcomes[o.Txn] = &modelOutcome{commit: commit, open: commit, until: space.Time(o.Target)}
+	m.txns.outcomes[o.Txn] = &outcome{commit: commit, open: commit, until: space.Time(o.Target)}
 	if commit {
 		return space.Result{Count: 1}
 	}
 	return space.Result{}
 }
 
-func (m *model) finish(o *space.Op) space.Result {
+func (m *Model) finish(o *space.Op) space.Result {
 	t := m.txns.prepared[o.Txn]
 	if t == nil {
 		return space.Result{Code: space.CodeUnprepared}
@@ -259,7 +260,7 @@ func (m *model) finish(o *space.Op) space.Result {
 		s := m.spaces[k.space]
 		old, existed := s.entries[k.key]
 		if !k.exists {
-			delete(s.entries, k.key)
+			s.remove(k.key)
 			continue
 		}
 		e := k.entry
@@ -271,55 +272,8 @@ func (m *model) finish(o *space.Op) space.Result {
 			e.Order = s.nextOrder
 			s.nextOrder++
 		}
-		s.entries[k.key] = e
-		m.txns.written = append(m.txns.written, modelVersion{k.space, e})
+		s.put(k.key, e)
+		m.txns.written = append(m.txns.written, version{k.space, e})
 	}
 	return space.Result{Count: n}
-}
-
-// drawTxn draws a step of one of a few transactions, or a command that checks a
-// template before it writes.
-func drawTxn(t *rapid.T, r *run) space.Command {
-	o := space.Op{
-		Txn:    space.TxnID{Session: 9, Number: uint64(rapid.IntRange(1, 3).Draw(t, "txn"))},
-		Home:   4,
-		Target: uint64(r.now) + uint64(rapid.IntRange(1, 20).Draw(t, "until")),
-	}
-	sort := rapid.IntRange(0, 7).Draw(t, "step")
-	if sort <= 4 {
-		var ops []space.Op
-		for range rapid.IntRange(0, 2).Draw(t, "templates") {
-			ops = append(ops, space.Op{
-				Code: space.OpCheckMatch, Space: space.ID(rapid.IntRange(1, 3).Draw(t, "space")),
-				Match: r.model.seq - min(r.model.seq, space.Seq(rapid.IntRange(0, 5).Draw(t, "back"))), Template: encode(drawFields(t)),
-			})
-		}
-		for range rapid.IntRange(1, 4).Draw(t, "ops") {
-			if x := drawOp(t, r); x.Code != space.OpRespond {
-				ops = append(ops, x)
-			}
-		}
-		o.Code, o.Lease = space.OpPrepare, time.Duration(rapid.IntRange(1, 9).Draw(t, "asks"))
-		if sort > 0 {
-			ops = append([]space.Op{o}, ops...)
-		}
-		if len(ops) > 1 {
-			return r.identify(space.Command{Ops: ops})
-		}
-	}
-	if sort > 5 {
-		o.Code = space.OpDecide
-		switch rapid.IntRange(0, 3).Draw(t, "decision") {
-		case 0:
-			o.Flags, o.Lease = space.FlagSettled, time.Duration(rapid.IntRange(0, 9).Draw(t, "stays"))
-		case 1, 2:
-			o.Flags, o.Value = space.FlagCommit, space.AppendPartitions(nil, []space.PartitionID{4, 5})
-		}
-		return r.identify(space.Command{Ops: []space.Op{o}})
-	}
-	o.Code = space.OpFinish
-	if rapid.Bool().Draw(t, "commit") {
-		o.Flags = space.FlagCommit
-	}
-	return r.identify(space.Command{Ops: []space.Op{o}})
 }

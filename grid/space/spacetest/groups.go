@@ -1,4 +1,4 @@
-package space_test
+package spacetest
 
 import (
 	"reflect"
@@ -8,7 +8,7 @@ import (
 
 // eligible reports whether a visible entry may be handed out: of the entries with
 // the same value of the group field it is the oldest, and none of them is claimed.
-func (s *modelSpace) eligible(e space.Entry) bool {
+func (s *table) eligible(e space.Entry) bool {
 	group, ok := s.group(e)
 	if !ok {
 		return true
@@ -21,7 +21,7 @@ func (s *modelSpace) eligible(e space.Entry) bool {
 	return true
 }
 
-func (s *modelSpace) group(e space.Entry) (any, bool) {
+func (s *table) group(e space.Entry) (any, bool) {
 	if s.def.Group == "" || e.Kind != space.KindFields {
 		return nil, false
 	}

@@ -1,18 +1,17 @@
-package web
+package form
 
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// maxMutations bounds the mutations of one change: a record has tens of fields,
+// MaxMutations bounds the mutations of one change: a record has tens of fields,
 // not thousands, and each mutation rewrites it.
-const maxMutations = 256
+const MaxMutations = 256
 
 // mutation is one change of an entry as JSON says it. It is about a field, whose
 // name stands as it is, or about what a path leads to, as grid.Mutation has it.
@@ -36,15 +35,15 @@ var mutationCodes = map[string]space.MutationCode{
 
 const mutationNames = "set, unset, default, add, add_float, append, set_range, push, insert, remove, lowest or highest"
 
-// parseMutations reads the body of a PATCH: an array of mutations, which take
-// effect in order and together.
-func parseMutations(body []byte) ([]space.Mutation, error) {
+// ParseMutations reads a JSON array of mutations, which take effect in order and
+// together.
+func ParseMutations(body []byte) ([]space.Mutation, error) {
 	var list []mutation
 	if err := decodeStrict(body, &list); err != nil {
 		return nil, err
 	}
-	if len(list) == 0 || len(list) > maxMutations {
-		return nil, invalid(fmt.Sprintf("a change has 1 to %d mutations, not %d", maxMutations, len(list)), "")
+	if len(list) == 0 || len(list) > MaxMutations {
+		return nil, refuse("", "a change has 1 to %d mutations, not %d", MaxMutations, len(list))
 	}
 	ms := make([]space.Mutation, len(list))
 	for i := range list {
@@ -61,7 +60,7 @@ func parseMutations(body []byte) ([]space.Mutation, error) {
 func (m *mutation) encode() (space.Mutation, error) {
 	code, ok := mutationCodes[m.Op]
 	if !ok {
-		return space.Mutation{}, invalid(fmt.Sprintf("unknown op %q", m.Op), mutationNames)
+		return space.Mutation{}, refuse(mutationNames, "unknown op %q", m.Op)
 	}
 	out := space.Mutation{Code: code, Field: m.Field, Offset: m.Offset}
 	if err := m.locate(&out); err != nil {
@@ -74,7 +73,7 @@ func (m *mutation) encode() (space.Mutation, error) {
 		return out, nil
 	}
 	if len(m.Value) == 0 {
-		return out, invalid(m.Op+" needs a value", "")
+		return out, refuse("", "%s needs a value", m.Op)
 	}
 	value, err := msgp.FromJSON(nil, m.Value)
 	if err != nil {
@@ -90,7 +89,7 @@ func (m *mutation) locate(out *space.Mutation) error {
 		return nil
 	}
 	if m.Field != "" {
-		return invalid("a mutation has a field or a path, not both", "a path begins with a field")
+		return refuse("a path begins with a field", "a mutation has a field or a path, not both")
 	}
 	steps, err := grid.SplitPath(m.Path)
 	if err != nil {
@@ -110,13 +109,13 @@ func (m *mutation) bound(out *space.Mutation) (err error) {
 			continue
 		}
 		if out.Code != space.MutAdd && out.Code != space.MutAddFloat {
-			return invalid(m.Op+" has no bounds", "min and max are for add and add_float")
+			return refuse("min and max are for add and add_float", "%s has no bounds", m.Op)
 		}
 		if *b.to, err = msgp.FromJSON(nil, b.text); err != nil {
 			return err
 		}
 		if k := msgp.KindOf(*b.to); k != msgp.Int && k != msgp.Float {
-			return invalid("a bound is a number", "")
+			return refuse("", "a bound is a number")
 		}
 	}
 	return nil
@@ -128,7 +127,7 @@ func (m *mutation) argument(code space.MutationCode, value []byte) ([]byte, erro
 	switch code {
 	case space.MutAdd:
 		if kind != msgp.Int {
-			return nil, invalid("add needs an integer", "add_float takes any number")
+			return nil, refuse("add_float takes any number", "add needs an integer")
 		}
 	case space.MutAddFloat:
 		return asFloat(value, kind)
@@ -148,7 +147,7 @@ func asFloat(value []byte, kind msgp.Kind) ([]byte, error) {
 	}
 	i, _, err := msgp.ReadInt(value)
 	if err != nil {
-		return nil, invalid("add_float needs a number", "")
+		return nil, refuse("", "add_float needs a number")
 	}
 	return msgp.AppendFloat(nil, float64(i)), nil
 }
@@ -161,34 +160,16 @@ func rawText(value []byte, kind msgp.Kind) (b []byte, err error) {
 	case msgp.Bytes:
 		b, _, err = msgp.ReadBytes(value)
 	default:
-		err = invalid("the value must be a string or {\"$bytes\": …}", "")
+		err = refuse("", "the value must be a string or {\"$bytes\": …}")
 	}
 	return b, err
 }
 
-// changeEntry applies mutations to the entry under the key of the path and
-// answers with the entry made. ?create=1 starts from nothing if there is none.
-func (s *Server) changeEntry(w http.ResponseWriter, r *http.Request) error {
-	res, err := s.do(r, space.Op{Code: space.OpChange, Flags: space.FlagReturn}, func(op *space.Op) error {
-		body, err := readBody(r)
-		if err != nil {
-			return err
-		}
-		if op.Mutations, err = parseMutations(body); err != nil {
-			return err
-		}
-		if r.URL.Query().Get("create") == "1" {
-			op.Flags |= space.FlagCreate
-			if op.Kind = space.KindBytes; op.Mutations[0].Field != "" {
-				op.Kind = space.KindFields
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+// Changes returns mutations as the parts of a change.
+func Changes(ms []space.Mutation) []grid.ChangePart {
+	parts := make([]grid.ChangePart, len(ms))
+	for i := range ms {
+		parts[i] = grid.WriteOption(func(op *space.Op) { op.Mutations = append(op.Mutations, ms[i]) })
 	}
-	made := res.Entries[0]
-	made.Version = res.Version
-	return writeEntryBody(w, http.StatusOK, &made)
+	return parts
 }

@@ -1,4 +1,4 @@
-package space_test
+package spacetest
 
 import (
 	"maps"
@@ -8,22 +8,21 @@ import (
 	"slices"
 	"strconv"
 
-	"pgregory.net/rapid"
-
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
-// modelMutate is what mutations mean, on decoded values: it returns the new
-// value and how many fields and elements were added or removed.
-func modelMutate(kind space.Kind, value []byte, ms []space.Mutation) ([]byte, int, space.Code) {
+// Mutate is what mutations mean, computed on decoded values: it returns the new
+// value and how many fields and elements were added or removed, or why the
+// mutations are refused.
+func Mutate(kind space.Kind, value []byte, ms []space.Mutation) ([]byte, int, space.Code) {
 	count := 0
 	for _, m := range ms {
 		if kind == space.KindBytes {
 			if m.Field != "" {
 				return nil, 0, space.CodeWrongKind
 			}
-			out, code := modelWhole(value, m)
+			out, code := mutateWhole(value, m)
 			if code != space.OK {
 				return nil, 0, code
 			}
@@ -33,7 +32,7 @@ func modelMutate(kind space.Kind, value []byte, ms []space.Mutation) ([]byte, in
 		if m.Field == "" {
 			return nil, 0, space.CodeInvalid
 		}
-		out, n, code := modelAt(decode(value), append([]string{m.Field}, m.Path...), m)
+		out, n, code := mutateAt(decode(value), append([]string{m.Field}, m.Path...), m)
 		if code != space.OK {
 			return nil, 0, code
 		}
@@ -45,7 +44,7 @@ func modelMutate(kind space.Kind, value []byte, ms []space.Mutation) ([]byte, in
 	return value, count, space.OK
 }
 
-func modelWhole(value []byte, m space.Mutation) ([]byte, space.Code) {
+func mutateWhole(value []byte, m space.Mutation) ([]byte, space.Code) {
 	switch m.Code {
 	case space.MutSet:
 		return m.Arg, space.OK
@@ -57,22 +56,22 @@ func modelWhole(value []byte, m space.Mutation) ([]byte, space.Code) {
 	case space.MutAppend:
 		return slices.Concat(value, m.Arg), space.OK
 	case space.MutSetRange:
-		return modelSetRange(value, m), space.OK
+		return setRange(value, m), space.OK
 	case space.MutAdd, space.MutAddFloat:
 		var old any
 		if len(value) > 0 {
 			old = string(value)
 		}
-		sum, code := modelAdd(old, old != nil, m)
+		sum, code := addTo(old, old != nil, m)
 		if code != space.OK {
 			return nil, code
 		}
-		return []byte(modelText(sum)), space.OK
+		return []byte(numberText(sum)), space.OK
 	}
 	return nil, space.CodeInvalid
 }
 
-func modelSetRange(old []byte, m space.Mutation) []byte {
+func setRange(old []byte, m space.Mutation) []byte {
 	if len(m.Arg) == 0 {
 		return old
 	}
@@ -82,8 +81,8 @@ func modelSetRange(old []byte, m space.Mutation) []byte {
 	return b
 }
 
-// modelAt carries a mutation out on the child that the path names, of v or below.
-func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
+// mutateAt carries a mutation out on the child that the path names, of v or below.
+func mutateAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 	step, last := path[0], len(path) == 1
 	switch c := v.(type) {
 	case []any:
@@ -99,7 +98,7 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 		case last && m.Code == space.MutUnset:
 			return slices.Delete(c, i, i+1), 1, space.OK
 		case last:
-			out, n, _, code := modelHere(c[i], true, m)
+			out, n, _, code := mutateHere(c[i], true, m)
 			c[i] = out
 			return c, n, code
 		}
@@ -109,7 +108,7 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 				return c, 0, space.OK
 			}
 		}
-		out, n, code := modelAt(old, path[1:], m)
+		out, n, code := mutateAt(old, path[1:], m)
 		c[i] = out
 		return c, n, code
 	case map[string]any:
@@ -123,7 +122,7 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 			}
 			return c, 0, space.OK
 		case last:
-			out, n, keep, code := modelHere(old, present, m)
+			out, n, keep, code := mutateHere(old, present, m)
 			if keep {
 				c[step] = out
 			}
@@ -133,16 +132,16 @@ func modelAt(v any, path []string, m space.Mutation) (any, int, space.Code) {
 		case old == nil:
 			old = map[string]any{}
 		}
-		out, n, code := modelAt(old, path[1:], m)
+		out, n, code := mutateAt(old, path[1:], m)
 		c[step] = out
 		return c, n, code
 	}
 	return nil, 0, space.CodeWrongKind
 }
 
-// modelHere returns what a mutation other than unset makes of a value, and
+// mutateHere returns what a mutation other than unset makes of a value, and
 // whether there is one afterwards.
-func modelHere(old any, present bool, m space.Mutation) (out any, n int, keep bool, code space.Code) {
+func mutateHere(old any, present bool, m space.Mutation) (out any, n int, keep bool, code space.Code) {
 	created := 0
 	if !present {
 		created = 1
@@ -168,12 +167,12 @@ func modelHere(old any, present bool, m space.Mutation) (out any, n int, keep bo
 		}
 		return decode(m.Arg), created, true, space.OK
 	case space.MutAdd, space.MutAddFloat:
-		sum, code := modelAdd(old, present, m)
+		sum, code := addTo(old, present, m)
 		switch old.(type) {
 		case string:
-			return modelText(sum), 0, true, code
+			return numberText(sum), 0, true, code
 		case []byte:
-			return []byte(modelText(sum)), 0, true, code
+			return []byte(numberText(sum)), 0, true, code
 		}
 		return sum, created, true, code
 	case space.MutAppend, space.MutSetRange:
@@ -181,7 +180,7 @@ func modelHere(old any, present bool, m space.Mutation) (out any, n int, keep bo
 			if m.Code == space.MutAppend {
 				return slices.Concat(b, m.Arg)
 			}
-			return modelSetRange(b, m)
+			return setRange(b, m)
 		}
 		switch v := old.(type) {
 		case string:
@@ -194,10 +193,10 @@ func modelHere(old any, present bool, m space.Mutation) (out any, n int, keep bo
 		}
 		return string(change(nil)), created, true, space.OK
 	}
-	return modelElement(old, present, m)
+	return mutateElement(old, present, m)
 }
 
-func modelElement(old any, present bool, m space.Mutation) (out any, n int, keep bool, code space.Code) {
+func mutateElement(old any, present bool, m space.Mutation) (out any, n int, keep bool, code space.Code) {
 	list, ok := old.([]any)
 	if present && !ok {
 		return nil, 0, false, space.CodeWrongKind
@@ -212,8 +211,8 @@ func modelElement(old any, present bool, m space.Mutation) (out any, n int, keep
 	return append(slices.Clone(list), decode(m.Arg)), 1, true, space.OK
 }
 
-// modelAdd returns an int64 or float64.
-func modelAdd(old any, present bool, m space.Mutation) (any, space.Code) {
+// addTo returns an int64 or float64.
+func addTo(old any, present bool, m space.Mutation) (any, space.Code) {
 	var sum any
 	if m.Code == space.MutAdd {
 		n := new(big.Int)
@@ -269,7 +268,7 @@ func modelAdd(old any, present bool, m space.Mutation) (any, space.Code) {
 	return sum, space.OK
 }
 
-func modelText(sum any) string {
+func numberText(sum any) string {
 	switch v := sum.(type) {
 	case int64:
 		return strconv.FormatInt(v, 10)
@@ -280,14 +279,14 @@ func modelText(sum any) string {
 }
 
 // changeMatch changes the first entries that match, or none of them.
-func (m *model) changeMatch(s *modelSpace, o *space.Op, touched *[]modelKey) space.Result {
+func (m *Model) changeMatch(s *table, o *space.Op, touched *[]place) space.Result {
 	found := m.match(s, o, nil)
 	if found.Code != space.OK {
 		return found
 	}
 	r := space.Result{Count: len(found.Entries)}
 	for _, e := range found.Entries {
-		value, _, code := modelMutate(e.Kind, e.Value, o.Mutations)
+		value, _, code := Mutate(e.Kind, e.Value, o.Mutations)
 		if code != space.OK {
 			return space.Result{Code: code}
 		}
@@ -295,96 +294,11 @@ func (m *model) changeMatch(s *modelSpace, o *space.Op, touched *[]modelKey) spa
 		if m.txns.guarded(o.Space, e) {
 			return space.Result{Code: space.CodeLocked}
 		}
-		s.entries[string(e.Key)] = e
-		*touched = append(*touched, modelKey{o.Space, string(e.Key)})
+		s.put(string(e.Key), e)
+		*touched = append(*touched, place{o.Space, string(e.Key)})
 		if o.Flags&space.FlagReturn != 0 {
 			r.Entries = append(r.Entries, e)
 		}
 	}
 	return r
-}
-
-var mutationFields = []string{"a", "b", "c", "a.b"}
-
-// drawAnyMutation draws a mutation of any sort, its argument often such that it
-// meets what is there.
-func drawAnyMutation(t *rapid.T, fields bool) space.Mutation {
-	m := space.Mutation{Code: space.MutationCode(rapid.IntRange(1, 12).Draw(t, "mutation"))}
-	if fields {
-		m.Field = rapid.SampledFrom(mutationFields).Draw(t, "field")
-		m.Path = rapid.SliceOfN(rapid.SampledFrom(append(mutationFields, "0", "1", "2", "-1", "01")), 0, 3).Draw(t, "path")
-	}
-	switch m.Code {
-	case space.MutAdd:
-		m.Arg = encode(drawInt(t))
-	case space.MutAddFloat:
-		m.Arg = encode(drawFloat(t))
-	case space.MutAppend, space.MutSetRange:
-		m.Arg = []byte(rapid.SampledFrom([]string{"", "7", "x", "text"}).Draw(t, "text"))
-		m.Offset = uint32(rapid.IntRange(0, 6).Draw(t, "offset"))
-	case space.MutUnset:
-	default:
-		m.Arg = encode(drawValue(t, 1))
-		if !fields {
-			m.Arg = []byte(rapid.SampledFrom([]string{"", "7", "-1.5", "text"}).Draw(t, "text"))
-		}
-	}
-	if m.Code == space.MutAdd || m.Code == space.MutAddFloat {
-		if rapid.IntRange(0, 2).Draw(t, "lower") == 0 {
-			m.Min = encode(drawNumber(t))
-		}
-		if rapid.IntRange(0, 2).Draw(t, "upper") == 0 {
-			m.Max = encode(drawNumber(t))
-		}
-	}
-	return m
-}
-
-func drawInt(t *rapid.T) int64 {
-	return rapid.OneOf(rapid.Int64Range(-3, 3), rapid.SampledFrom([]int64{math.MinInt64, math.MaxInt64, 200, -200})).Draw(t, "integer")
-}
-
-func drawFloat(t *rapid.T) float64 {
-	return rapid.SampledFrom([]float64{0, 1, -1.5, 2.25, 1e300, math.MaxFloat64, -math.MaxFloat64, math.Inf(1)}).Draw(t, "float")
-}
-
-func drawNumber(t *rapid.T) any {
-	if rapid.Bool().Draw(t, "integral") {
-		return drawInt(t)
-	}
-	return drawFloat(t)
-}
-
-// drawValue draws a value nested up to depth, from few enough values that equal
-// ones meet.
-func drawValue(t *rapid.T, depth int) any {
-	switch rapid.IntRange(0, 6+min(depth, 1)*5).Draw(t, "value") {
-	case 0:
-		return nil
-	case 1:
-		return rapid.Bool().Draw(t, "bool")
-	case 2:
-		return drawFloat(t)
-	case 3:
-		return rapid.SampledFrom([]string{"", "7", "-3", "1.5", "text", "9223372036854775807", "007"}).Draw(t, "string")
-	case 4:
-		return []byte(rapid.SampledFrom([]string{"", "7", "x"}).Draw(t, "bytes"))
-	case 5:
-		return uint64(math.MaxUint64)
-	case 6:
-		return drawInt(t)
-	case 7, 8:
-		list := make([]any, rapid.IntRange(0, 3).Draw(t, "elements"))
-		for i := range list {
-			list[i] = drawValue(t, depth-1)
-		}
-		return list
-	}
-	m := map[string]any{}
-	for _, name := range mutationFields {
-		if rapid.Bool().Draw(t, "has "+name) {
-			m[name] = drawValue(t, depth-1)
-		}
-	}
-	return m
 }

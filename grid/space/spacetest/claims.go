@@ -1,18 +1,14 @@
-package space_test
+package spacetest
 
 import (
 	"cmp"
-	"maps"
-	"slices"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
-// modelClaim is why an entry of a modelSpace is hidden.
-type modelClaim struct {
+// claim is why an entry of a table is hidden.
+type claim struct {
 	epoch   space.Epoch
 	key     string
 	until   space.Time
@@ -22,7 +18,7 @@ type modelClaim struct {
 }
 
 // claimOp runs an operation on claims; false if o is none.
-func (m *model) claimOp(o *space.Op, touched *[]modelKey) (space.Result, bool) {
+func (m *Model) claimOp(o *space.Op, touched *[]place) (space.Result, bool) {
 	switch o.Code {
 	case space.OpAck, space.OpNack, space.OpExtend:
 		return m.held(o, touched), true
@@ -47,7 +43,7 @@ func (m *model) claimOp(o *space.Op, touched *[]modelKey) (space.Result, bool) {
 			return r, true
 		}
 	} else {
-		*touched = append(*touched, modelKey{o.Space, string(o.Key)})
+		*touched = append(*touched, place{o.Space, string(o.Key)})
 		e, ok := s.entries[string(o.Key)]
 		switch {
 		case e.Claimed:
@@ -61,31 +57,31 @@ func (m *model) claimOp(o *space.Op, touched *[]modelKey) (space.Result, bool) {
 	}
 	for i := range r.Entries {
 		e := r.Entries[i]
-		*touched = append(*touched, modelKey{o.Space, string(e.Key)})
+		*touched = append(*touched, place{o.Space, string(e.Key)})
 		e.Claimed = true
-		s.entries[string(e.Key)] = e
-		s.claims[unnumbered+space.Seq(len(s.claims))] = modelClaim{epoch: m.epoch, key: string(e.Key), until: until}
+		s.put(string(e.Key), e)
+		s.claim(unnumbered+space.Seq(len(s.claims)), claim{epoch: m.epoch, key: string(e.Key), until: until})
 		r.Entries[i].Token = space.Token{Number: unnumbered}
 	}
 	return r, true
 }
 
-func (m *model) claimUntil(s *modelSpace, o *space.Op) (space.Time, bool) {
+func (m *Model) claimUntil(s *table, o *space.Op) (space.Time, bool) {
 	lease := cmp.Or(o.Lease, s.def.ClaimLease, space.DefaultClaimLease)
 	return m.clock + space.Time(lease), lease > 0 && lease <= space.MaxClaimLease
 }
 
 // numberClaim gives the claim that the running command has made on an entry its
 // number.
-func (m *model) numberClaim(k modelKey, c *space.Command, results []space.Result) {
+func (m *Model) numberClaim(k place, c *space.Command, results []space.Result) {
 	s := m.spaces[k.space]
 	for number, x := range s.claims {
 		if number < unnumbered || x.key != k.key {
 			continue
 		}
 		m.seq++
-		delete(s.claims, number)
-		s.claims[m.seq] = x
+		s.unclaim(number)
+		s.claim(m.seq, x)
 		for i := range results {
 			for j := range results[i].Entries {
 				if e := &results[i].Entries[j]; e.Token.Number == unnumbered && c.Ops[i].Space == k.space && string(e.Key) == k.key {
@@ -98,18 +94,18 @@ func (m *model) numberClaim(k modelKey, c *space.Command, results []space.Result
 	}
 }
 
-func (m *model) held(o *space.Op, touched *[]modelKey) space.Result {
+func (m *Model) held(o *space.Op, touched *[]place) space.Result {
 	for id, s := range m.spaces {
 		c, ok := s.claims[o.Token.Number]
 		if !ok || c.epoch != o.Token.Epoch || c.delayed {
 			continue
 		}
-		*touched = append(*touched, modelKey{id, c.key})
+		*touched = append(*touched, place{id, c.key})
 		e := s.entries[c.key]
 		switch o.Code {
 		case space.OpAck:
-			delete(s.claims, o.Token.Number)
-			delete(s.entries, c.key)
+			s.unclaim(o.Token.Number)
+			s.remove(c.key)
 			return space.Result{}
 		case space.OpExtend:
 			until, ok := m.claimUntil(s, o)
@@ -117,7 +113,7 @@ func (m *model) held(o *space.Op, touched *[]modelKey) space.Result {
 				return space.Result{Code: space.CodeInvalid}
 			}
 			c.until = until
-			s.claims[o.Token.Number] = c
+			s.claim(o.Token.Number, c)
 			return space.Result{}
 		}
 		if o.Lease < 0 || o.Lease > space.MaxClaimLease {
@@ -129,7 +125,7 @@ func (m *model) held(o *space.Op, touched *[]modelKey) space.Result {
 			// On an entry of its own, so that change can be asked.
 			plain := e
 			plain.Claimed = false
-			scratch := &modelSpace{def: s.def, entries: map[string]space.Entry{c.key: plain}}
+			scratch := &table{def: s.def, entries: map[string]space.Entry{c.key: plain}}
 			r = m.change(scratch, &space.Op{Key: []byte(c.key), Mutations: o.Mutations}, plain, true, false)
 			if r.Code != space.OK {
 				return r
@@ -145,21 +141,21 @@ func (m *model) held(o *space.Op, touched *[]modelKey) space.Result {
 			return r
 		}
 		c.delayed, c.until = true, m.clock+space.Time(o.Lease)
-		s.claims[o.Token.Number] = c
+		s.claim(o.Token.Number, c)
 		return r
 	}
 	return space.Result{Code: space.CodeFenced}
 }
 
 // becomes returns the value of a claimed entry after the claim.
-func (c *modelClaim) becomes(e space.Entry) []byte {
+func (c *claim) becomes(e space.Entry) []byte {
 	if c.value != nil {
 		return c.value
 	}
 	return e.Value
 }
 
-func (m *model) deadLetters(s *modelSpace, c modelClaim, touched *[]modelKey) *modelSpace {
+func (m *Model) deadLetters(s *table, c claim, touched *[]place) *table {
 	d := m.spaces[s.def.DeadLetter]
 	if d == nil || d.def.Shape != s.def.Shape || m.txns.holds(d.def.ID, c.key) {
 		return nil
@@ -168,23 +164,23 @@ func (m *model) deadLetters(s *modelSpace, c modelClaim, touched *[]modelKey) *m
 	if m.txns.guarded(d.def.ID, space.Entry{Kind: e.Kind, Value: c.becomes(e)}) {
 		return nil
 	}
-	*touched = append(*touched, modelKey{d.def.ID, c.key})
+	*touched = append(*touched, place{d.def.ID, c.key})
 	if _, ok := d.entries[c.key]; ok {
 		return nil
 	}
 	return d
 }
 
-func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]modelKey) {
+func (m *Model) release(id space.ID, number space.Seq, c claim, touched *[]place) {
 	s := m.spaces[id]
-	delete(s.claims, number)
+	s.unclaim(number)
 	e := s.entries[c.key]
 	if c.value != nil {
 		e.Value = c.value
 	}
 	e.Claimed = false
 	if m.past(e) {
-		delete(s.entries, c.key)
+		s.remove(c.key)
 		return
 	}
 	e.Version = unnumbered
@@ -192,39 +188,42 @@ func (m *model) release(id space.ID, number space.Seq, c modelClaim, touched *[]
 		e.Attempts++
 		if s.def.MaxAttempts > 0 && e.Attempts >= s.def.MaxAttempts {
 			if d := m.deadLetters(s, c, touched); d != nil {
-				delete(s.entries, c.key)
+				s.remove(c.key)
 				e.Attempts, e.Order, e.Deadline = 0, 0, m.deadline(d, &space.Op{})
-				d.entries[c.key] = e
+				d.put(c.key, e)
 				return
 			}
 		}
 	}
-	s.entries[c.key] = e
+	s.put(c.key, e)
 }
 
 // past reports whether the lease of an entry has ended.
-func (m *model) past(e space.Entry) bool { return e.Deadline != space.Never && e.Deadline <= m.clock }
+func (m *Model) past(e space.Entry) bool { return e.Deadline != space.Never && e.Deadline <= m.clock }
 
 // expireDeadLetter ends the lease of the entry whose place the end of a claim asks
 // for, if it is due: claims end before leases do.
-func (m *model) expireDeadLetter(s *modelSpace, c *modelClaim) {
+func (m *Model) expireDeadLetter(s *table, c *claim) {
 	e, d := s.entries[c.key], m.spaces[s.def.DeadLetter]
 	exhausted := c.counted && s.def.MaxAttempts > 0 && e.Attempts+1 >= s.def.MaxAttempts
 	if !exhausted || m.past(e) || d == nil || d.def.Shape != s.def.Shape {
 		return
 	}
+	if m.txns.holds(d.def.ID, c.key) || m.txns.guarded(d.def.ID, space.Entry{Kind: e.Kind, Value: c.becomes(e)}) {
+		return
+	}
 	if x, ok := d.entries[c.key]; ok && !x.Claimed && m.past(x) {
-		delete(d.entries, c.key)
+		d.remove(c.key)
 		m.seq++
 	}
 }
 
 // endClaims ends what is due, each claim like a command of its own.
-func (m *model) endClaims() {
+func (m *Model) endClaims() {
 	for {
 		var id space.ID
 		var number space.Seq
-		var due modelClaim
+		var due claim
 		for i, s := range m.spaces {
 			for n, c := range s.claims {
 				if c.until <= m.clock && (number == 0 || cmp.Or(cmp.Compare(c.until, due.until), cmp.Compare(n, number)) < 0) {
@@ -238,88 +237,15 @@ func (m *model) endClaims() {
 		s := m.spaces[id]
 		if e := s.entries[due.key]; m.txns.guarded(id, space.Entry{Kind: e.Kind, Value: due.becomes(e)}) {
 			due.until = m.clock.Add(100 * time.Millisecond)
-			s.claims[number] = due
+			s.claim(number, due)
 			continue
 		}
 		due.counted = due.counted || !due.delayed
 		m.expireDeadLetter(m.spaces[id], &due)
 		before := m.spaces
 		m.spaces = m.copySpaces()
-		touched := []modelKey{{id, due.key}}
+		touched := []place{{id, due.key}}
 		m.release(id, number, due, &touched)
 		m.number(&space.Command{}, before, touched, nil)
 	}
-}
-
-// drawClaims turns a drawn keyed operation into one on claims.
-func drawClaims(t *rapid.T, r *run, o space.Op) space.Op {
-	c := space.Op{
-		Code: rapid.SampledFrom([]space.OpCode{space.OpClaim, space.OpAck, space.OpNack, space.OpNack, space.OpExtend}).Draw(t, "claim"),
-		// Beyond the longest claim it is refused.
-		Lease: time.Duration(rapid.SampledFrom([]int{0, 0, 3, 8, int(space.MaxClaimLease) + 1}).Draw(t, "claim lease")),
-	}
-	if c.Code == space.OpClaim {
-		c.Space, c.Key, c.Match = o.Space, o.Key, o.Match
-		return c
-	}
-	c.Token = space.Token{Epoch: 1, Number: 1}
-	if len(r.tokens) > 0 {
-		// Mostly a late one: it is more likely to be good.
-		c.Token = r.tokens[len(r.tokens)-1-rapid.IntRange(0, min(len(r.tokens)-1, 6)).Draw(t, "token")]
-	}
-	if rapid.IntRange(0, 9).Draw(t, "forged") == 0 {
-		c.Token.Epoch++
-	}
-	if c.Code == space.OpNack {
-		c.Flags = space.OpFlags(rapid.SampledFrom([]int{0, 0, int(space.FlagUncounted)}).Draw(t, "uncounted"))
-		if rapid.IntRange(0, 2).Draw(t, "changed") == 0 {
-			c.Mutations = []space.Mutation{drawAnyMutation(t, o.Kind == space.KindFields)}
-		}
-	}
-	return c
-}
-
-// noteTokens remembers the tokens that a step has brought, in its reply and in the
-// answers of waiting commands, and that they are above all earlier ones.
-func (r *run) noteTokens(replies ...*space.Reply) {
-	var came []space.Token
-	for _, reply := range replies {
-		for i := range reply.Results {
-			for _, e := range reply.Results[i].Entries {
-				if e.Token != (space.Token{}) && !slices.Contains(r.tokens, e.Token) && !slices.Contains(came, e.Token) {
-					came = append(came, e.Token)
-				}
-			}
-		}
-	}
-	slices.SortFunc(came, func(a, b space.Token) int { return cmp.Compare(a.Number, b.Number) })
-	for _, x := range came {
-		if n := len(r.tokens); n > 0 && (x.Epoch < r.tokens[n-1].Epoch || x.Number <= r.tokens[n-1].Number) {
-			r.t.Fatalf("token %v after %v", x, r.tokens[n-1])
-		}
-		r.tokens = append(r.tokens, x)
-	}
-}
-
-// foldClaim folds a change that hides or shows an entry.
-func (r *run) foldClaim(c *space.Change, k modelKey) {
-	e := r.fold[k]
-	if c.Op == space.Claimed {
-		if e.Claimed || e.Version != c.Previous || len(c.Value) > 0 {
-			r.t.Fatalf("change %+v over %+v", c, e)
-		}
-		e.Claimed = true
-		r.fold[k] = e
-		return
-	}
-	if !e.Claimed || e.Version != c.Previous {
-		r.t.Fatalf("change %+v over %+v", c, e)
-	}
-	r.fold[k] = space.Entry{
-		Key: c.Key, Value: c.Value, Kind: c.Kind, Version: c.Seq, Order: c.Order, Deadline: c.Deadline, Attempts: c.Attempts,
-	}
-}
-
-func (s *modelSpace) clone() *modelSpace {
-	return &modelSpace{def: s.def, entries: maps.Clone(s.entries), nextOrder: s.nextOrder, claims: maps.Clone(s.claims)}
 }
