@@ -54,7 +54,9 @@ func (g *Grid) takeKey(ctx context.Context, op space.Op, key any) (e space.Entry
 //
 // With TakeOptions.Wait it waits for the first entry that somebody writes. Those
 // who wait are served in the order in which they came, partition by partition,
-// and nobody who comes later overtakes them.
+// and nobody who comes later overtakes them; after each minute they go to the end
+// of the line, unless the routing field names the partition. Without that a wait
+// costs two commands in every partition.
 //
 // An entry is taken at most once, and the answer is not lost with a connection or
 // a leader. What a process has taken dies with it: to take work that must be done

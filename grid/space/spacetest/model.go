@@ -198,7 +198,7 @@ func (m *Model) run(c *space.Command) space.Reply {
 	if c.Ops[0].Code == space.OpDefine {
 		return m.define(&c.Ops[0])
 	}
-	if mayWait(c) && c.Ops[0].Code == space.OpTakeMatch && c.Ops[0].Txn != (space.TxnID{}) {
+	if mayWait(c) && reserves(&c.Ops[0]) {
 		return m.hand(c.Session, c.Ops[0])
 	}
 	before := m.spaces
@@ -208,7 +208,7 @@ func (m *Model) run(c *space.Command) space.Reply {
 	for i := range c.Ops {
 		keep := m.copySpaces()
 		results[i] = space.Result{Code: space.CodeInvalid}
-		if !mayWait(c) && (c.Ops[i].Wait != 0 || c.Ops[i].Code == space.OpTakeMatch && c.Ops[i].Txn != (space.TxnID{})) {
+		if !mayWait(c) && (c.Ops[i].Wait != 0 || reserves(&c.Ops[i])) {
 		} else if r, done := m.inTxn(c, i); done {
 			results[i] = r
 		} else {

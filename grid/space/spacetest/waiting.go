@@ -63,7 +63,7 @@ func mayWait(c *space.Command) bool {
 	for i := range c.Ops {
 		o := &c.Ops[i]
 		takes := o.Code == space.OpTake || o.Code == space.OpTakeMatch || o.Code == space.OpClaim || o.Code == space.OpClaimMatch
-		if o.Wait == 0 && o.Code == space.OpTakeMatch && o.Txn != (space.TxnID{}) {
+		if o.Wait == 0 && reserves(o) {
 			return false
 		}
 		if o.Wait != 0 && (o.Wait < 0 || !takes || o.Match != 0 || len(c.Ops) > 1 || c.Session == 0 || c.Independent) {
@@ -124,10 +124,13 @@ func (m *Model) serveOne() bool {
 	return false
 }
 
+// reserves reports whether a take only prepares the removal of what it gets.
+func reserves(o *space.Op) bool { return o.Code == space.OpTakeMatch && o.Txn != (space.TxnID{}) }
+
 // hand carries out a waiting command as if it did not wait. One that reserves is
 // a transaction of its own, prepared, of which it sees the one take.
 func (m *Model) hand(id space.SessionID, o space.Op) space.Reply {
-	if o.Txn == (space.TxnID{}) {
+	if !reserves(&o) {
 		return m.run(&space.Command{Ops: []space.Op{o}})
 	}
 	prepare := space.Op{Code: space.OpPrepare, Txn: o.Txn}
