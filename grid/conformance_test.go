@@ -176,7 +176,7 @@ func (f front) batch(ctx context.Context, r spacetest.Request) (out spacetest.Re
 		return out, err
 	}
 	b := f.g.NewBatch()
-	at := 0
+	var at int
 	if op.Code == space.OpRead {
 		at = b.Get(def.ID, op.Key)
 	} else {

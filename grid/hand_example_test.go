@@ -21,8 +21,7 @@ func withParcels(show func(ctx context.Context, parcels *grid.Space[Parcel]) err
 	ctx := context.Background()
 	g, err := grid.Open(ctx, grid.Config{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	defer g.Close()
 	parcels, err := grid.OpenSpace[Parcel](ctx, g, "parcels")
@@ -30,7 +29,7 @@ func withParcels(show func(ctx context.Context, parcels *grid.Space[Parcel]) err
 		err = show(ctx, parcels)
 	}
 	if err != nil {
-		fmt.Println(err)
+		panic(err)
 	}
 }
 
@@ -99,25 +98,21 @@ func ExampleGrid_Ack() {
 	ctx := context.Background()
 	g, err := grid.Open(ctx, grid.Config{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	defer g.Close()
 	if _, err := g.Change(ctx, grid.DefaultSpace, "job-7", grid.OrCreate(), grid.Set("state", "new")); err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	claims, err := g.ClaimMatch(ctx, grid.DefaultSpace, grid.Where("state = 'new'"), grid.ClaimOptions{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	key, text := claims[0].Entry.Key, claims[0].Token.String()
 
 	token, err := grid.ParseToken(text)
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	fmt.Println(g.Ack(ctx, grid.DefaultSpace, key, token))
 	err = g.Ack(ctx, grid.DefaultSpace, key, token)

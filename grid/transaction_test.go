@@ -207,7 +207,7 @@ func TestRoutedQueriesTouchOnePartition(t *testing.T) {
 	err = g.Transact(ctx, func(tx *grid.Tx) error {
 		found, err := parcels.In(tx).Query(grid.Where("id >= 0").And(grid.Template{"buyer": "ann"}))
 		if err != nil || len(found) != 2 {
-			return fmt.Errorf("found %v, %v", found, err)
+			return fmt.Errorf("found %v, %w", found, err)
 		}
 		if runs++; runs == 1 {
 			// Would be in the way of a search of all partitions, not of this one.

@@ -118,7 +118,8 @@ func (d *Definition) Parse(ctx context.Context, g *grid.Grid) (space.Definition,
 			return out, err
 		}
 	}
-	return out, out.Validate()
+	err = out.Validate()
+	return out, err
 }
 
 func indexes(list []Index) []space.Index {

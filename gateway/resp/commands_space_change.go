@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -164,7 +165,7 @@ func numberValue(b []byte) ([]byte, bool) {
 		return msgp.AppendInt(nil, n), true
 	}
 	f, err := strconv.ParseFloat(string(b), 64)
-	if err != nil || f != f {
+	if err != nil || math.IsNaN(f) {
 		return nil, false
 	}
 	return msgp.AppendFloat(nil, f), true

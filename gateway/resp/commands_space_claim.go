@@ -2,6 +2,7 @@ package resp
 
 import (
 	"errors"
+
 	"github.com/spacegrid/spacegrid/grid"
 )
 

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/spacegrid/spacegrid/gateway/form"
 )
@@ -32,7 +33,7 @@ func (s *Server) aggregate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := append(head[:len(head)-1], `,"rows":[`...)
+	body := slices.Concat(head[:len(head)-1], []byte(`,"rows":[`))
 	for i := range result.Rows {
 		if i > 0 {
 			body = append(body, ',')

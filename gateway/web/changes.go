@@ -32,7 +32,8 @@ func parseChange(body []byte) (c changeRequest, err error) {
 		c.Mutations = body
 		return c, nil
 	}
-	return c, decodeStrict(body, &c)
+	err = decodeStrict(body, &c)
+	return c, err
 }
 
 // changeEntry applies mutations to the entry under the key of the path and

@@ -72,7 +72,7 @@ func TestWaits(t *testing.T) {
 		body := make(chan string, 1)
 		go func() {
 			defer close(body)
-			r, err := http.NewRequestWithContext(ctx, "POST", "http://"+d.addr+"/v1/spaces/seats/"+verb, strings.NewReader(`{"where":"row = 1","wait_ms":20000}`))
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.addr+"/v1/spaces/seats/"+verb, strings.NewReader(`{"where":"row = 1","wait_ms":20000}`))
 			if err != nil {
 				return
 			}

@@ -250,12 +250,12 @@ func fieldsOf(text []byte) (map[string]any, error) {
 func entries(text []byte) (all []spacetest.Entry, err error) {
 	var answer struct {
 		Entries []struct {
-			Key      string
-			Value    json.RawMessage
-			Version  uint64
-			Token    string
-			Attempts int
-		}
+			Key      string          `json:"key"`
+			Value    json.RawMessage `json:"value"`
+			Version  uint64          `json:"version"`
+			Token    string          `json:"token"`
+			Attempts int             `json:"attempts"`
+		} `json:"entries"`
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return nil, fmt.Errorf("%w in %s", err, text)
@@ -309,7 +309,7 @@ func (f front) send(ctx context.Context, method, path string, body []byte, heade
 	}
 	var p web.Problem
 	if err := json.Unmarshal(answer, &p); err != nil {
-		return nil, nil, fmt.Errorf("%s in %s", err, answer)
+		return nil, nil, fmt.Errorf("%w in %s", err, answer)
 	}
 	if refused, ok := refusals[p.Name]; ok {
 		return nil, nil, fmt.Errorf("%w: %s", refused, p.Message)

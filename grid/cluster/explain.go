@@ -120,11 +120,13 @@ func (r *Remote) Explain(ctx context.Context, g GroupID, q Match) (Explained, er
 }
 
 // An explanation is text for people for the most part, so it travels as JSON.
+//
+//nolint:musttag // both ends are this package
 func appendExplained(e *Explained) ([]byte, error) { return json.Marshal(e) }
 
 func parseExplained(b []byte) (Explained, error) {
 	var e Explained
-	if err := json.Unmarshal(b, &e); err != nil {
+	if err := json.Unmarshal(b, &e); err != nil { //nolint:musttag // see appendExplained
 		return Explained{}, fmt.Errorf("cluster: the member's explanation does not read: %w", err)
 	}
 	return e, nil

@@ -51,7 +51,7 @@ func (r *Router) WaitAny(ctx context.Context, o space.Op) (space.Reply, error) {
 		case err != nil || reply.Code == space.OK:
 			return reply, err
 		case ctx.Err() != nil:
-			return cancelled(), nil
+			return cancelled(), nil //nolint:nilerr // the reply says it
 		case left <= anyRound && time.Now().After(end):
 			return reply, nil
 		}
@@ -190,7 +190,7 @@ func (w *anyWait) first(ctx context.Context) (*waitPlace, error) {
 	case err := <-w.failed:
 		return nil, err
 	case <-ctx.Done():
-		return nil, nil //nolint:nilerr // the caller asks the context
+		return nil, nil
 	case <-w.done:
 	}
 	// Whatever came last came before that.
@@ -400,7 +400,7 @@ func (l *waitLot) cancel(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		defer p.s.settle(id)
+		defer p.s.settle(id) //nolint:revive,gocritic // when the lot is done
 		command := p.command(id, space.Op{Code: space.OpCancel, Target: p.id.sequence})
 		places, subs = append(places, p), append(subs, Submission{Partition: p.partition, Command: command})
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 )
 
 // takeAny waits in all partitions for an entry, and records what it got.
-func (q *queue) takeAny(ctx context.Context, r *Router, taker int, o space.Op) (key string, ok bool) {
+func (q *queue) takeAny(ctx context.Context, r *Router, taker int, o space.Op) {
 	o.Code, o.Space = space.OpTakeMatch, q.id
 	reply, err := r.WaitAny(ctx, o)
 	q.mu.Lock()
@@ -22,19 +23,17 @@ func (q *queue) takeAny(ctx context.Context, r *Router, taker int, o space.Op) (
 	switch {
 	case errors.Is(err, ErrIndeterminate):
 		q.mu.unknown++
-		return "", false
+		return
 	case errors.Is(err, ErrUnavailable), errors.Is(reply.Err(), space.ErrNotFound), errors.Is(reply.Err(), space.ErrCancelled):
 		q.mu.waits++
-		return "", false
+		return
 	case err != nil || reply.Err() != nil:
 		q.g.t.Errorf("take: %v, %v", err, reply.Err())
-		return "", false
+		return
 	}
 	for _, e := range reply.Results[0].Entries {
-		key = string(e.Key)
-		q.mu.taken = append(q.mu.taken, handed{key, taker, time.Now()})
+		q.mu.taken = append(q.mu.taken, handed{string(e.Key), taker, time.Now()})
 	}
-	return key, true
 }
 
 // checkAll is check over all partitions, after everything that was held has gone
@@ -229,7 +228,7 @@ func TestClaimsWaitEverywhere(t *testing.T) {
 			}
 			there += len(m.Entries)
 			for _, e := range m.Entries {
-				if e.Attempts != 0 || string(e.Key) == string(claimed.Key) {
+				if e.Attempts != 0 || bytes.Equal(e.Key, claimed.Key) {
 					t.Errorf("%s is there after %d attempts", e.Key, e.Attempts)
 				}
 			}

@@ -17,6 +17,8 @@ import (
 // Errors tell whether something may have happened: a [*NotLeaderError],
 // [ErrUnavailable] and [ErrOverloaded] prove that the request had no effect,
 // [ErrIndeterminate] says that it may have had one.
+//
+//nolint:interfacebloat // one method for each question that crosses the wire
 type Service interface {
 	// State returns the control group's state as this member knows it.
 	State(ctx context.Context) (*State, error)

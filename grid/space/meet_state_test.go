@@ -1,6 +1,7 @@
 package space_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -104,7 +105,7 @@ func TestARestoredPartitionGoesOnTheSame(t *testing.T) {
 		t.Helper()
 		at += space.Time(time.Second)
 		b := c.Append(nil)
-		if one, two := p.ApplyBytes(at, b), q.ApplyBytes(at, b); string(one) != string(two) {
+		if one, two := p.ApplyBytes(at, b), q.ApplyBytes(at, b); !bytes.Equal(one, two) {
 			t.Fatalf("%v: answers %x and %x", c.Ops[0].Code, one, two)
 		}
 		if len(p.Granted()) != len(q.Granted()) {

@@ -92,7 +92,7 @@ func TestModelForLong(t *testing.T) {
 		seeds, done atomic.Int64
 		mu          sync.Mutex
 		met         spacetest.Coverage
-		found       []*spacetest.Difference
+		found       []*spacetest.DifferenceError
 		began       = time.Now()
 		workers     sync.WaitGroup
 	)

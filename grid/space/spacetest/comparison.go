@@ -49,18 +49,19 @@ type Coverage struct {
 // Add adds other to c.
 func (c *Coverage) Add(other Coverage) {
 	c.Commands += other.Commands
-	add(&c.Ops, other.Ops)
-	add(&c.Codes, other.Codes)
-	add(&c.Waited, other.Waited)
+	c.Ops = added(c.Ops, other.Ops)
+	c.Codes = added(c.Codes, other.Codes)
+	c.Waited = added(c.Waited, other.Waited)
 }
 
-func add[K comparable](to *map[K]int, counts map[K]int) {
-	if *to == nil {
-		*to = map[K]int{}
+func added[K comparable](to, counts map[K]int) map[K]int {
+	if to == nil {
+		to = map[K]int{}
 	}
 	for k, n := range counts {
-		(*to)[k] += n
+		to[k] += n
 	}
+	return to
 }
 
 // Operations returns how many operations were asked for.

@@ -2,6 +2,7 @@ package spacetest
 
 import (
 	"bytes"
+
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 

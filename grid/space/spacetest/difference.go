@@ -10,16 +10,16 @@ import (
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
-// Difference is where a partition and the model part: the steps that lead there
+// DifferenceError is where a partition and the model part: the steps that lead there
 // and what showed.
-type Difference struct {
+type DifferenceError struct {
 	Seed  uint64
 	Steps []Step
 	Err   error
 }
 
 // Error returns what showed, and the steps, one a line.
-func (d *Difference) Error() string {
+func (d *DifferenceError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "spacetest: seed %d: %v\nafter these %d commands:\n", d.Seed, d.Err, len(d.Steps))
 	for i, s := range d.Steps {
@@ -33,7 +33,7 @@ func (d *Difference) Error() string {
 }
 
 // Unwrap returns what showed.
-func (d *Difference) Unwrap() error { return d.Err }
+func (d *DifferenceError) Unwrap() error { return d.Err }
 
 func formatCommand(c *space.Command) string {
 	b := fmt.Appendf(nil, "session %d sequence %d deadline %d attempt %d independent %v", c.Session, c.Sequence, c.Deadline, c.Attempt, c.Independent)
@@ -77,10 +77,10 @@ const (
 // Drive runs a comparison of so many commands from a seed, the same for the same
 // seed, and returns what it met and the difference it found, or nil. It may be
 // called concurrently.
-func Drive(seed uint64, commands int) (Coverage, *Difference) {
+func Drive(seed uint64, commands int) (Coverage, *DifferenceError) {
 	type outcome struct {
 		coverage   Coverage
-		difference *Difference
+		difference *DifferenceError
 	}
 	run := rapid.Custom(func(t *rapid.T) outcome {
 		c := NewComparison(5, history)
@@ -96,13 +96,13 @@ func Drive(seed uint64, commands int) (Coverage, *Difference) {
 				err = c.Content()
 			}
 			if err != nil {
-				return outcome{c.Coverage, &Difference{Seed: seed, Steps: steps[:i+1], Err: err}}
+				return outcome{c.Coverage, &DifferenceError{Seed: seed, Steps: steps[:i+1], Err: err}}
 			}
 			if i == commands {
 				return outcome{coverage: c.Coverage}
 			}
 		}
-	}).Example(int(seed)) //nolint:gosec // any 64 bits are a seed
+	}).Example(int(seed)) // any 64 bits are a seed
 	if run.difference == nil {
 		return run.coverage, nil
 	}
@@ -111,22 +111,22 @@ func Drive(seed uint64, commands int) (Coverage, *Difference) {
 
 // Replay runs a comparison of given steps and returns the first difference, or
 // nil.
-func Replay(steps []Step) *Difference {
+func Replay(steps []Step) *DifferenceError {
 	c := NewComparison(5, history)
 	for i, s := range steps {
 		if err := c.Step(s); err != nil {
-			return &Difference{Steps: steps[:i+1], Err: err}
+			return &DifferenceError{Steps: steps[:i+1], Err: err}
 		}
 	}
 	if err := c.Content(); err != nil {
-		return &Difference{Steps: steps, Err: err}
+		return &DifferenceError{Steps: steps, Err: err}
 	}
 	return nil
 }
 
 // Shrink returns a difference that fewer steps and operations lead to, by leaving
 // out what it can: it need not be the same one.
-func (d *Difference) Shrink() *Difference {
+func (d *DifferenceError) Shrink() *DifferenceError {
 	best := d
 	try := func(steps []Step) bool {
 		if found := Replay(steps); found != nil {
@@ -146,7 +146,7 @@ func (d *Difference) Shrink() *Difference {
 			}
 		}
 	}
-	for i := 0; i < len(best.Steps); i++ {
+	for i := range len(best.Steps) {
 		for j := 0; i < len(best.Steps) && j < len(best.Steps[i].Command.Ops) && len(best.Steps[i].Command.Ops) > 1; {
 			steps := slices.Clone(best.Steps)
 			ops := steps[i].Command.Ops

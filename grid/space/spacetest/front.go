@@ -178,7 +178,8 @@ func (r *Request) Op(id space.ID) (o space.Op, err error) {
 	if r.Uncounted {
 		o.Flags |= space.FlagUncounted
 	}
-	return o, r.encode(&o)
+	err = r.encode(&o)
+	return o, err
 }
 
 func either[T any](first bool, a, b T) T {

@@ -7,6 +7,7 @@ import (
 )
 
 func changeScripts() []Script {
+	//nolint:unparam // it reads better with its key
 	change := func(key string, ms ...Mutation) Request { return Request{Verb: Change, Key: key, Mutations: ms} }
 	return []Script{
 		{"changes/mutations take effect in order and together", func(s *Scene) {

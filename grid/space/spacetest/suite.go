@@ -152,9 +152,9 @@ func (s *Scene) refused(want error, r Request) {
 	}
 }
 
-func (s *Scene) write(key string, fields f) space.Seq {
+func (s *Scene) write(key string, fields f) {
 	s.t.Helper()
-	return s.do(Request{Verb: Write, Key: key, Fields: fields}).Version
+	s.do(Request{Verb: Write, Key: key, Fields: fields})
 }
 
 // f are fields.
@@ -193,6 +193,8 @@ func (s *Scene) holds(key string, want f) {
 }
 
 // absent checks that nothing can be seen under a key.
+//
+//nolint:unparam // it reads better with its key
 func (s *Scene) absent(key string) {
 	s.t.Helper()
 	s.refused(space.ErrNotFound, Request{Verb: Read, Key: key})

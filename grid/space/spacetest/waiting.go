@@ -1,6 +1,7 @@
 package spacetest
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 
@@ -145,7 +146,7 @@ func (m *Model) hand(id space.SessionID, o space.Op) space.Reply {
 
 func (w *waiter) wants(s *table, e space.Entry) bool {
 	if w.op.Code == space.OpTake || w.op.Code == space.OpClaim {
-		return string(w.op.Key) == string(e.Key)
+		return bytes.Equal(w.op.Key, e.Key)
 	}
 	if !s.eligible(e) {
 		return false

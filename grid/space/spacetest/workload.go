@@ -71,7 +71,7 @@ func Work(ctx context.Context, f Front, spaceName string, seed uint64, requests 
 			}
 		}
 		return w.done
-	}).Example(int(seed)) //nolint:gosec // any 64 bits are a seed
+	}).Example(int(seed)) // any 64 bits are a seed
 }
 
 type worker struct {
