@@ -52,6 +52,7 @@ func errorText(err error) string {
 // refusalTexts are the replies for refusals that clients branch on.
 var refusalTexts = map[space.Code]string{
 	space.CodeUnmet:      "UNMET The condition on the entry does not hold. Nothing was changed.",
+	space.CodeRange:      "OUTOFRANGE A number would leave its bounds, or an array has no such position. Nothing was changed.",
 	space.CodeFenced:     "FENCED The claim of this token has ended. Somebody else may have the entry: drop the work.",
 	space.CodeClaimed:    "CLAIMED A claim hides the entry. Wait for its holder, or for the claim to end.",
 	space.CodeCancelled:  "CANCELLED The wait was ended.",

@@ -95,6 +95,7 @@ func TestErrorTexts(t *testing.T) {
 		{space.CodeConflict.Err(), "CONFLICT"},
 		{space.CodeScanRefused.Err(), "SCANREFUSED"},
 		{space.CodeNoSpace.Err(), "NOSPACE"},
+		{space.CodeRange.Err(), "OUTOFRANGE"},
 		{space.CodeTooLarge.Err(), "ERR"},
 		{errors.New("something"), "ERR"},
 	} {

@@ -38,9 +38,9 @@ import (
 // end) and either json, the fields as JSON text, or value, the bytes; one that is
 // claimed has its token, attempts and claim (milliseconds) too. By KEY the reply is
 // one entry or null, otherwise an array of entries. In RESP2 maps are flat arrays.
-// SPACE.WRITE replies with the version made, or null if NX or XX did not hold;
-// another version than asked for is a CONFLICT error, a condition that does not
-// hold UNMET.
+// SPACE.WRITE replies with the version made, or null if NX or XX did not hold or no
+// entry is there to meet IF; another version than asked for is a CONFLICT error, a
+// condition that does not hold UNMET, a number beyond its bounds OUTOFRANGE.
 //
 // FIELDS are text; JSON has types. An entry of a space with a key field has its
 // key from there if KEY is not given. WAIT holds up this connection only and ends

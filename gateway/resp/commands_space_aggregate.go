@@ -80,12 +80,15 @@ func parseAggregate(args [][]byte) (q form.Aggregate, rest [][]byte, refusal str
 	return q, rest, ""
 }
 
-// value writes a value of a row: null, integers, doubles and text as such, the
-// rest as JSON text.
+// value writes a value of a row: null, booleans, integers, doubles and text as
+// such, the rest as JSON text. The group of true is thus told from that of the text
+// "true"; in RESP2, which has no booleans, it is 1.
 func (d *dialog) value(v any) {
 	switch v := v.(type) {
 	case nil:
 		d.out.Null()
+	case bool:
+		d.out.Bool(v)
 	case int64:
 		d.out.Int(v)
 	case float64:
