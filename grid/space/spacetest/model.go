@@ -478,6 +478,9 @@ func (m *Model) match(s *table, o *space.Op, touched *[]place) space.Result {
 			break
 		}
 		e := s.entries[k]
+		if m.past(e) && !m.txns.holds(o.Space, k) {
+			continue // it goes with the next command
+		}
 		if !fits(tmpl, e) || !space.MatchesBoth(nil, o.Predicate, e.Kind, e.Value) {
 			continue
 		}

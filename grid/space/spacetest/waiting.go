@@ -110,12 +110,20 @@ func (m *Model) serve() {
 	}
 }
 
+// handsOut reports whether an entry can be given to somebody: no claim and no
+// transaction holds it, and its lease has not ended, as it may have under a lock
+// that this command has lifted.
+func (m *Model) handsOut(id space.ID, s *table, key string) bool {
+	e := s.entries[key]
+	return !e.Claimed && !m.txns.holds(id, key) && !m.past(e)
+}
+
 func (m *Model) serveOne() bool {
 	for _, id := range slices.Sorted(maps.Keys(m.spaces)) {
 		s := m.spaces[id]
 		for _, key := range s.inOrder() {
 			for i, w := range m.waits.list {
-				if w.op.Space == id && !s.entries[key].Claimed && !m.txns.holds(id, key) && w.wants(s, s.entries[key]) {
+				if w.op.Space == id && m.handsOut(id, s, key) && w.wants(s, s.entries[key]) {
 					m.end(i, m.hand(w.session, w.op))
 					return true
 				}
