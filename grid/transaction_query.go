@@ -1,12 +1,10 @@
 package grid
 
 import (
-	"bytes"
 	"sync"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
-	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
 // Query returns the entries of a space that pass a filter, as the transaction
@@ -92,7 +90,7 @@ func (tx *Tx) overtaken() error {
 // what the commit has to check.
 func (tx *Tx) search(def *space.Definition, tmpl, condition []byte) ([]space.Entry, error) {
 	groups := tx.g.router.Groups()
-	if p, ok := tx.routed(def, tmpl); ok {
+	if p, ok := tx.g.routed(def, tmpl, condition); ok {
 		groups = [][]space.PartitionID{{p}}
 	}
 	type part struct {
@@ -121,23 +119,6 @@ func (tx *Tx) search(def *space.Definition, tmpl, condition []byte) ([]space.Ent
 		tx.bytes += len(parts[i].queries) * (len(tmpl) + len(condition))
 	}
 	return entries, tx.within()
-}
-
-// routed returns the only partition that can have matches of a template, if there
-// is one.
-func (tx *Tx) routed(def *space.Definition, tmpl []byte) (space.PartitionID, bool) {
-	if def.Routing == "" || len(tmpl) == 0 {
-		return 0, false
-	}
-	v, ok := msgp.Field(tmpl, def.Routing)
-	if !ok {
-		return 0, false
-	}
-	tag, err := KeyOf(v)
-	if err != nil || len(tag) == 0 || bytes.ContainsAny(tag, "{}") {
-		return 0, false
-	}
-	return space.PartitionOf(routedKey(tag, nil), tx.g.Partitions()), true
 }
 
 // searchGroup searches partitions of one group, page by page. The commit checks

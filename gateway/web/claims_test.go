@@ -109,7 +109,7 @@ func TestWaits(t *testing.T) {
 	if body := <-gone; body != "" {
 		t.Fatalf("a client that has gone got %q", body)
 	}
-	time.Sleep(100 * time.Millisecond) // until the server has noticed
+	d.nobodyWaits()
 	d.want(204, "PUT", "/v1/spaces/seats/entries/A3", `{"id":"A3","row":1}`)
 	d.want(200, "DELETE", "/v1/spaces/seats/entries/A3?return=1", "")
 
@@ -120,5 +120,27 @@ func TestWaits(t *testing.T) {
 	}
 	if body := <-last; !strings.Contains(body, `"DRAINING"`) {
 		t.Fatalf("a server that left answered %q", body)
+	}
+}
+
+// nobodyWaits returns when no command waits in any partition: the server has
+// noticed whose clients have gone.
+func (d *doorTo) nobodyWaits() {
+	d.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		var partitions []struct {
+			Waiting int `json:"waiting"`
+		}
+		d.want(200, http.MethodGet, "/v1/partitions", "").decode(d.t, &partitions)
+		waiting := 0
+		for _, p := range partitions {
+			waiting += p.Waiting
+		}
+		if waiting == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			d.t.Fatalf("%d commands wait for clients that have gone", waiting)
+		}
 	}
 }

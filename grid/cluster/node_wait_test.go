@@ -107,6 +107,13 @@ func (q *queue) check(r *Router) {
 	for _, e := range m.Entries {
 		left[string(e.Key)] = true
 	}
+	q.judge(left)
+}
+
+// judge compares the record with what is left.
+func (q *queue) judge(left map[string]bool) {
+	t := q.g.t
+	t.Helper()
 	got := map[string]int{}
 	for _, h := range q.mu.taken {
 		got[h.key]++

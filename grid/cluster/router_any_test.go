@@ -64,27 +64,7 @@ func (q *queue) checkAll(r *Router) {
 			}
 		}
 	}
-	got := map[string]int{}
-	for _, h := range q.mu.taken {
-		got[h.key]++
-		if begun, ok := q.mu.asked[h.key]; !ok || h.at.Before(begun) {
-			t.Errorf("%s was handed out before it was written", h.key)
-		}
-	}
-	missing := 0
-	for key, sure := range q.mu.written {
-		switch n := got[key]; {
-		case n > 1, n == 1 && left[key]:
-			t.Errorf("%s was handed out %d times; left: %v", key, n, left[key])
-		case n == 0 && !left[key] && sure:
-			missing++
-		}
-	}
-	t.Logf("%d written, %d handed out, %d left, %d waits in vain, %d of unknown outcome, %d missing",
-		len(q.mu.written), len(q.mu.taken), len(left), q.mu.waits, q.mu.unknown, missing)
-	if missing > q.mu.unknown {
-		t.Errorf("%d entries are lost", missing)
-	}
+	q.judge(left)
 }
 
 // client returns a router that reaches the members of the rig over connections.

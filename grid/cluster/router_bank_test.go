@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/check"
 )
 
 const (
@@ -169,7 +170,7 @@ func (b *bank) check(g *rig) {
 			}
 		}
 	}
-	if cycle := cycleIn(follows); cycle != nil {
+	if cycle := check.Cycle(follows); cycle != nil {
 		b.t.Errorf("no serial order: %v", cycle)
 	}
 	b.t.Logf("%d of %d transactions are committed, %d of them audits", commits, len(b.entries), b.audits)
@@ -207,36 +208,6 @@ func (b *bank) history(g *rig) (versions map[string][]space.Seq, writer map[stri
 		}
 	}
 	return versions, writer
-}
-
-// cycleIn returns a cycle of a graph, or nil.
-func cycleIn(edges map[int][]int) []int {
-	const open, closed = 1, 2
-	state := map[int]int{}
-	var way []int
-	var visit func(int) bool
-	visit = func(n int) bool {
-		way = append(way, n)
-		state[n] = open
-		for _, next := range edges[n] {
-			if state[next] == open {
-				way = append(way, next)
-				return true
-			}
-			if state[next] == 0 && visit(next) {
-				return true
-			}
-		}
-		state[n] = closed
-		way = way[:len(way)-1]
-		return false
-	}
-	for _, n := range slices.Sorted(maps.Keys(edges)) {
-		if state[n] == 0 && visit(n) {
-			return way
-		}
-	}
-	return nil
 }
 
 // TestMoneyIsNeitherMadeNorLost: while leaders die and come back and clients are

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/check"
 )
 
 // TestTransactionsAreAtomicAndSerializable: transfers between accounts in several
@@ -345,7 +346,7 @@ func (w *txnWorld) check() {
 		}
 		w.whole(t, n, writer)
 	}
-	if cycle := cycleIn(follows); cycle != nil {
+	if cycle := check.Cycle(follows); cycle != nil {
 		w.t.Fatalf("no serial order: %v", cycle)
 	}
 }
@@ -360,45 +361,5 @@ func (w *txnWorld) whole(t *transfer, n int, writer map[string]map[space.Seq]int
 	}
 	if changed != 2 {
 		w.t.Fatalf("transaction %d changed %d of 2 accounts", n, changed)
-	}
-}
-
-// cycleIn returns a cycle of a graph, or nil.
-func cycleIn(edges map[int][]int) []int {
-	const open, closed = 1, 2
-	state := map[int]int{}
-	var way []int
-	var visit func(int) bool
-	visit = func(n int) bool {
-		way = append(way, n)
-		state[n] = open
-		for _, next := range edges[n] {
-			if state[next] == open {
-				way = append(way, next)
-				return true
-			}
-			if state[next] == 0 && visit(next) {
-				return true
-			}
-		}
-		state[n] = closed
-		way = way[:len(way)-1]
-		return false
-	}
-	for _, n := range slices.Sorted(maps.Keys(edges)) {
-		if state[n] == 0 && visit(n) {
-			return way
-		}
-	}
-	return nil
-}
-
-// TestCycleIsFound keeps the checker honest.
-func TestCycleIsFound(t *testing.T) {
-	if c := cycleIn(map[int][]int{1: {2}, 2: {3}, 3: {4, 1}}); len(c) != 4 || c[0] != c[3] {
-		t.Fatalf("found %v", c)
-	}
-	if c := cycleIn(map[int][]int{1: {2, 3}, 2: {3}, 4: {1}}); c != nil {
-		t.Fatalf("found %v where there is none", c)
 	}
 }

@@ -13,9 +13,9 @@ func (t *transactions) holds(id ID, key []byte) bool {
 	return ok
 }
 
-// Locked reports whether a prepared transaction has locked a key, so that the
-// lease of the entry under it does not end for now. Only the goroutine that
-// applies may call it.
+// Locked reports whether a prepared transaction has locked a key: the lease of the
+// entry under it does not end before the outcome. Only the goroutine that applies
+// may call it.
 func (p *Partition) Locked(id ID, key []byte) bool { return p.txns.holds(id, key) }
 
 // locked returns CodeLocked for an operation on a key that has to leave it to a

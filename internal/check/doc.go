@@ -1,7 +1,8 @@
 // Package check judges what clients have recorded of a run against what the grid
 // promises them: that an entry which was written is handed out once ([Takes]), and
 // that a queue of claims loses nothing, finishes nothing twice, keeps the order of
-// its groups and hears no holder whose claim is over ([Claims]).
+// its groups and hears no holder whose claim is over ([Claims]). [Cycle] tells whether
+// transactions have a serial order.
 //
 // A checker is a function of a recorded history: what each client asked for, what
 // it was answered, and what was there at the end. It knows nothing of how the grid
