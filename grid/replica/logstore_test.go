@@ -210,31 +210,33 @@ func overwriteFile(fsys vfs.FS, path, text string) error {
 }
 
 func TestLogStorageRefusesForeignFolders(t *testing.T) {
-	// A folder of a newer format, a damaged one and a foreign one are refused by name, and not one byte in them changes.
+	// A folder of a newer format, a damaged one and a foreign one are refused by name, and not one byte in them changes; a
+	// damaged one is marked.
+	const dir = "/member/log"
 	cases := []struct {
 		name, file, text string
+		lived            bool // as a log folder, before the file was put into it
 		want             error
 	}{
-		{"newer", logFormat.File, logFormat.Text + "2\n", ErrNewerFormat},
-		{"much newer", logFormat.File, logFormat.Text + "9000\n", ErrNewerFormat},
-		{"damaged", logFormat.File, logFormat.Text + "x\n", ErrCorrupt},
-		{"negative", logFormat.File, logFormat.Text + "-1\n", ErrCorrupt},
-		{"empty", logFormat.File, "", ErrCorrupt},
-		{"foreign", "000004.log", "a store of something else", ErrNotLogFolder},
+		{"newer", logFormat.File, logFormat.Text + "3\n", false, ErrNewerFormat},
+		{"much newer", logFormat.File, logFormat.Text + "9000\n", false, ErrNewerFormat},
+		{"newer by damage", logFormat.File, logFormat.Text + "3\n", true, ErrCorrupt},
+		{"damaged", logFormat.File, logFormat.Text + "x\n", true, ErrCorrupt},
+		{"negative", logFormat.File, logFormat.Text + "-1\n", true, ErrCorrupt},
+		{"empty", logFormat.File, "", true, ErrCorrupt},
+		{"foreign", "000004.log", "a store of something else", false, ErrNotLogFolder},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			fsys := vfs.NewMem()
-			s := openTestStorage(t, fsys)
-			if err := openTestGroup(t, s, 1).StoreLogs(testEntries(1, 10, 1)); err != nil {
-				t.Fatal(err)
-			}
-			mustClose(t, s)
-			const dir = "/member/log"
-			if c.file != logFormat.File {
-				if err := fsys.Remove(fsys.PathJoin(dir, logFormat.File)); err != nil {
+			if c.lived {
+				s := openTestStorage(t, fsys)
+				if err := openTestGroup(t, s, 1).StoreLogs(testEntries(1, 10, 1)); err != nil {
 					t.Fatal(err)
 				}
+				mustClose(t, s)
+			} else if err := fsys.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
 			}
 			if err := overwriteFile(fsys, fsys.PathJoin(dir, c.file), c.text); err != nil {
 				t.Fatal(err)
@@ -243,7 +245,12 @@ func TestLogStorageRefusesForeignFolders(t *testing.T) {
 			if _, err := OpenLogStorage(LogStorageConfig{Dir: dir, FS: fsys}); !errors.Is(err, c.want) {
 				t.Errorf("open: %v, want %v", err, c.want)
 			}
-			if after := folderContent(t, fsys, dir); !maps.Equal(before, after) {
+			after := folderContent(t, fsys, dir)
+			if _, marked := after["DAMAGED"]; marked != c.lived {
+				t.Errorf("marked as damaged: %v", marked)
+			}
+			delete(after, "DAMAGED")
+			if !maps.Equal(before, after) {
 				t.Errorf("folder changed from %v to %v", slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
 			}
 		})
@@ -254,7 +261,7 @@ func TestLogStorageOfOldFormatOpens(t *testing.T) {
 	// The format number of this version is the one that a folder of this version carries.
 	fsys := vfs.NewMem()
 	mustClose(t, openTestStorage(t, fsys))
-	if got := folderContent(t, fsys, "/member/log")[logFormat.File]; got != "spacegrid raft log, format 1\n" {
+	if got := folderContent(t, fsys, "/member/log")[logFormat.File]; got != "spacegrid raft log, format 2\n" {
 		t.Errorf("format file: %q", got)
 	}
 	mustClose(t, openTestStorage(t, fsys))
