@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
@@ -329,7 +330,7 @@ func TestLogStorageDetectsEveryFlippedByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		var corrupt *CorruptError
-		err := g.GetLog(1, &raft.Log{})
+		err := g.read(1, &raft.Log{})
 		if !errors.As(err, &corrupt) || !errors.Is(err, ErrCorrupt) || corrupt.Group != 3 || corrupt.Index != 1 {
 			t.Errorf("%s: %v, want a CorruptError of group 3, index 1", what, err)
 		}
@@ -345,15 +346,57 @@ func TestLogStorageDetectsEveryFlippedByte(t *testing.T) {
 	if err := s.db.Delete(key, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.GetLog(1, &raft.Log{}); !errors.Is(err, ErrCorrupt) {
+	if err := g.read(1, &raft.Log{}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("lost entry: %v, want ErrCorrupt", err)
 	}
 	if err := s.db.Set(key, intact, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.GetLog(1, &raft.Log{}); err != nil {
+	if err := g.read(1, &raft.Log{}); err != nil {
 		t.Errorf("intact entry: %v", err)
 	}
+}
+
+func TestDamageThatIsReadEndsTheStorage(t *testing.T) {
+	// An entry that does not verify when raft reads it ends the storage, once, and the next start finds the folder marked. Then it
+	// can be set aside with all that is in it, and another one begins in its place.
+	fsys := vfs.NewMem()
+	fatal := 0
+	cfg := LogStorageConfig{Dir: "/member/log", FS: fsys, RecentEntries: 1, OnFatal: func(error) { fatal++ }}
+	s, err := OpenLogStorage(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := openTestGroup(t, s, 3)
+	if err := errors.Join(g.StoreLogs(testEntries(1, 3, 1)), s.db.Set(logKey(3, 1), []byte("something else"), pebble.Sync)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.GetLog(1, &raft.Log{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("read: %v", err)
+	}
+	if err := g.StoreLogs(testEntries(4, 4, 1)); !errors.Is(err, ErrStorageFailed) || fatal != 1 {
+		t.Errorf("append afterwards: %v, the owner was told %d times", err, fatal)
+	}
+	if err := s.Close(); !errors.Is(err, ErrStorageFailed) {
+		t.Errorf("close: %v", err)
+	}
+	// The lock goes with the process: another start sees the files as another process would.
+	after := vfs.NewMem()
+	if _, err := vfs.Clone(fsys, after, "/member", "/member"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.FS = after
+	if _, err := OpenLogStorage(cfg); !errors.Is(err, ErrCorrupt) || !IsDamage(err) || !strings.Contains(err.Error(), "group 3") {
+		t.Errorf("next start: %v", err)
+	}
+	if aside, err := SetAside(cfg, "/member/log"); err != nil || aside != "/member/log.damaged-1" {
+		t.Errorf("set aside as %q, %v", aside, err)
+	}
+	s, err = OpenLogStorage(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
 }
 
 func TestLogStorageDetectsCorruptRecords(t *testing.T) {
