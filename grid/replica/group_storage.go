@@ -24,6 +24,7 @@ func DiskStorage(logs *LogStorage, snapshots SnapshotStoreConfig, group uint32) 
 	if err != nil {
 		return GroupStorage{}, err
 	}
+	snapshots.published = log.noteCovered
 	store, err := OpenSnapshotStore(snapshots)
 	if err != nil {
 		return GroupStorage{}, err

@@ -122,7 +122,7 @@ func OpenLogStorage(cfg LogStorageConfig) (*LogStorage, error) {
 		Name: "log storage", Dir: cfg.Dir, Format: logFormat, FS: cfg.FS, CacheBytes: cfg.CacheBytes, Logger: cfg.Logger, OnFatal: cfg.OnFatal,
 	}, cfg.pebbleOptions())
 	switch {
-	case errors.Is(err, folder.ErrDamagedFormat):
+	case errors.Is(err, folder.ErrDamaged):
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case err != nil:
 		return nil, fmt.Errorf("replica: open log storage: %w", err)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -421,7 +423,13 @@ func TestLogStorageFailsAtOpen(t *testing.T) {
 				}
 				mustClose(t, s)
 			}
-			fault := errorfs.ErrInjected.If(errorfs.OnIndex(failing))
+			operation := int32(-1)
+			fault := errorfs.InjectorFunc(func(errorfs.Op) error {
+				if atomic.AddInt32(&operation, 1) == failing {
+					return syscall.ENFILE
+				}
+				return nil
+			})
 			s, err := OpenLogStorage(LogStorageConfig{
 				Dir: "/member/log", FS: errorfs.Wrap(disk, fault), MemTableBytes: 1 << 20, OnFatal: func(error) {},
 			})

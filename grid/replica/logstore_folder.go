@@ -3,7 +3,7 @@ package replica
 import "github.com/spacegrid/spacegrid/internal/folder"
 
 // logFormat is the format of the folder: of the keys, of the values and of the Pebble files.
-var logFormat = folder.Format{File: "RAFTLOG", Text: "spacegrid raft log, format ", Version: 1}
+var logFormat = folder.Format{File: "RAFTLOG", Text: "spacegrid raft log, format ", Version: 2, Ledger: 2}
 
 var (
 	// ErrLocked is returned when another process, or another LogStorage of this one, has the folder open.

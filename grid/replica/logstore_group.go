@@ -113,9 +113,14 @@ func (g *GroupLog) LastIndex() (uint64, error) {
 // IsMonotonic tells raft that the log has no holes, so that it empties the log after installing a snapshot.
 func (g *GroupLog) IsMonotonic() bool { return true }
 
-// GetLog fills log with the entry at index, or returns raft.ErrLogNotFound, or a CorruptError. The bytes of log may be shared
-// with other readers and must not be changed.
+// GetLog fills log with the entry at index, or returns raft.ErrLogNotFound. An entry that is lost or does not verify is a
+// CorruptError and the end of the storage: see LogStorage.Damaged. The bytes of log may be shared with other readers and must
+// not be changed.
 func (g *GroupLog) GetLog(index uint64, log *raft.Log) error {
+	return g.storage.ended(g.read(index, log))
+}
+
+func (g *GroupLog) read(index uint64, log *raft.Log) error {
 	held, err := g.recentEntry(index, log)
 	if held || err != nil {
 		return err
@@ -134,7 +139,7 @@ func (g *GroupLog) GetLog(index uint64, log *raft.Log) error {
 		return g.corrupt(index, "entry is missing")
 	}
 	if err != nil {
-		return fmt.Errorf("replica: read log of group %d: %w", g.group, err)
+		return fmt.Errorf("replica: read log of group %d: %w", g.group, g.storage.unreadable(err))
 	}
 	e, err := g.decode(key, value)
 	*log = e.Log

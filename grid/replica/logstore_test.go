@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
@@ -210,31 +211,33 @@ func overwriteFile(fsys vfs.FS, path, text string) error {
 }
 
 func TestLogStorageRefusesForeignFolders(t *testing.T) {
-	// A folder of a newer format, a damaged one and a foreign one are refused by name, and not one byte in them changes.
+	// A folder of a newer format, a damaged one and a foreign one are refused by name, and not one byte in them changes; a
+	// damaged one is marked.
+	const dir = "/member/log"
 	cases := []struct {
 		name, file, text string
+		lived            bool // as a log folder, before the file was put into it
 		want             error
 	}{
-		{"newer", logFormat.File, logFormat.Text + "2\n", ErrNewerFormat},
-		{"much newer", logFormat.File, logFormat.Text + "9000\n", ErrNewerFormat},
-		{"damaged", logFormat.File, logFormat.Text + "x\n", ErrCorrupt},
-		{"negative", logFormat.File, logFormat.Text + "-1\n", ErrCorrupt},
-		{"empty", logFormat.File, "", ErrCorrupt},
-		{"foreign", "000004.log", "a store of something else", ErrNotLogFolder},
+		{"newer", logFormat.File, logFormat.Text + "3\n", false, ErrNewerFormat},
+		{"much newer", logFormat.File, logFormat.Text + "9000\n", false, ErrNewerFormat},
+		{"newer by damage", logFormat.File, logFormat.Text + "3\n", true, ErrCorrupt},
+		{"damaged", logFormat.File, logFormat.Text + "x\n", true, ErrCorrupt},
+		{"negative", logFormat.File, logFormat.Text + "-1\n", true, ErrCorrupt},
+		{"empty", logFormat.File, "", true, ErrCorrupt},
+		{"foreign", "000004.log", "a store of something else", false, ErrNotLogFolder},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			fsys := vfs.NewMem()
-			s := openTestStorage(t, fsys)
-			if err := openTestGroup(t, s, 1).StoreLogs(testEntries(1, 10, 1)); err != nil {
-				t.Fatal(err)
-			}
-			mustClose(t, s)
-			const dir = "/member/log"
-			if c.file != logFormat.File {
-				if err := fsys.Remove(fsys.PathJoin(dir, logFormat.File)); err != nil {
+			if c.lived {
+				s := openTestStorage(t, fsys)
+				if err := openTestGroup(t, s, 1).StoreLogs(testEntries(1, 10, 1)); err != nil {
 					t.Fatal(err)
 				}
+				mustClose(t, s)
+			} else if err := fsys.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
 			}
 			if err := overwriteFile(fsys, fsys.PathJoin(dir, c.file), c.text); err != nil {
 				t.Fatal(err)
@@ -243,7 +246,12 @@ func TestLogStorageRefusesForeignFolders(t *testing.T) {
 			if _, err := OpenLogStorage(LogStorageConfig{Dir: dir, FS: fsys}); !errors.Is(err, c.want) {
 				t.Errorf("open: %v, want %v", err, c.want)
 			}
-			if after := folderContent(t, fsys, dir); !maps.Equal(before, after) {
+			after := folderContent(t, fsys, dir)
+			if _, marked := after["DAMAGED"]; marked != c.lived {
+				t.Errorf("marked as damaged: %v", marked)
+			}
+			delete(after, "DAMAGED")
+			if !maps.Equal(before, after) {
 				t.Errorf("folder changed from %v to %v", slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
 			}
 		})
@@ -254,7 +262,7 @@ func TestLogStorageOfOldFormatOpens(t *testing.T) {
 	// The format number of this version is the one that a folder of this version carries.
 	fsys := vfs.NewMem()
 	mustClose(t, openTestStorage(t, fsys))
-	if got := folderContent(t, fsys, "/member/log")[logFormat.File]; got != "spacegrid raft log, format 1\n" {
+	if got := folderContent(t, fsys, "/member/log")[logFormat.File]; got != "spacegrid raft log, format 2\n" {
 		t.Errorf("format file: %q", got)
 	}
 	mustClose(t, openTestStorage(t, fsys))
@@ -322,7 +330,7 @@ func TestLogStorageDetectsEveryFlippedByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		var corrupt *CorruptError
-		err := g.GetLog(1, &raft.Log{})
+		err := g.read(1, &raft.Log{})
 		if !errors.As(err, &corrupt) || !errors.Is(err, ErrCorrupt) || corrupt.Group != 3 || corrupt.Index != 1 {
 			t.Errorf("%s: %v, want a CorruptError of group 3, index 1", what, err)
 		}
@@ -338,15 +346,57 @@ func TestLogStorageDetectsEveryFlippedByte(t *testing.T) {
 	if err := s.db.Delete(key, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.GetLog(1, &raft.Log{}); !errors.Is(err, ErrCorrupt) {
+	if err := g.read(1, &raft.Log{}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("lost entry: %v, want ErrCorrupt", err)
 	}
 	if err := s.db.Set(key, intact, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.GetLog(1, &raft.Log{}); err != nil {
+	if err := g.read(1, &raft.Log{}); err != nil {
 		t.Errorf("intact entry: %v", err)
 	}
+}
+
+func TestDamageThatIsReadEndsTheStorage(t *testing.T) {
+	// An entry that does not verify when raft reads it ends the storage, once, and the next start finds the folder marked. Then it
+	// can be set aside with all that is in it, and another one begins in its place.
+	fsys := vfs.NewMem()
+	fatal := 0
+	cfg := LogStorageConfig{Dir: "/member/log", FS: fsys, RecentEntries: 1, OnFatal: func(error) { fatal++ }}
+	s, err := OpenLogStorage(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := openTestGroup(t, s, 3)
+	if err := errors.Join(g.StoreLogs(testEntries(1, 3, 1)), s.db.Set(logKey(3, 1), []byte("something else"), pebble.Sync)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.GetLog(1, &raft.Log{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("read: %v", err)
+	}
+	if err := g.StoreLogs(testEntries(4, 4, 1)); !errors.Is(err, ErrStorageFailed) || fatal != 1 {
+		t.Errorf("append afterwards: %v, the owner was told %d times", err, fatal)
+	}
+	if err := s.Close(); !errors.Is(err, ErrStorageFailed) {
+		t.Errorf("close: %v", err)
+	}
+	// The lock goes with the process: another start sees the files as another process would.
+	after := vfs.NewMem()
+	if _, err := vfs.Clone(fsys, after, "/member", "/member"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.FS = after
+	if _, err := OpenLogStorage(cfg); !errors.Is(err, ErrCorrupt) || !IsDamage(err) || !strings.Contains(err.Error(), "group 3") {
+		t.Errorf("next start: %v", err)
+	}
+	if aside, err := SetAside(cfg, "/member/log"); err != nil || aside != "/member/log.damaged-1" {
+		t.Errorf("set aside as %q, %v", aside, err)
+	}
+	s, err = OpenLogStorage(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
 }
 
 func TestLogStorageDetectsCorruptRecords(t *testing.T) {

@@ -47,6 +47,9 @@ type SnapshotStoreConfig struct {
 	// OnFatal is called, before the call that met it returns its error, when a sync fails: the disk has then lost something that
 	// it had accepted, and the owner should end the process. Nil leaves it at the error.
 	OnFatal func(error)
+
+	// published is called when a snapshot is there for good, before anything that it covers is removed.
+	published func(index uint64) error
 }
 
 func (c SnapshotStoreConfig) withDefaults() (SnapshotStoreConfig, error) {
@@ -70,6 +73,9 @@ func (c SnapshotStoreConfig) withDefaults() (SnapshotStoreConfig, error) {
 	}
 	if c.OnFatal == nil {
 		c.OnFatal = func(error) {}
+	}
+	if c.published == nil {
+		c.published = func(uint64) error { return nil }
 	}
 	return c, nil
 }
@@ -101,6 +107,12 @@ func OpenSnapshotStore(cfg SnapshotStoreConfig) (SnapshotStore, error) {
 	names, err := cfg.FS.List(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("replica: list snapshots: %w", err)
+	}
+	// A rename that a failed sync left undone would otherwise only seem to be there.
+	if err := folder.Sync(cfg.FS, cfg.Dir); err != nil {
+		err = fmt.Errorf("replica: sync snapshots: %w", err)
+		cfg.OnFatal(err)
+		return nil, err
 	}
 	d := &diskSnapshots{cfg: cfg}
 	d.mu.readers = map[string]int{}
@@ -425,6 +437,9 @@ func (s *diskSink) Close() error {
 		err = fmt.Errorf("replica: publish snapshot: %w", err)
 		s.store.cfg.OnFatal(err)
 		return err
+	}
+	if err := s.store.cfg.published(s.meta.Index); err != nil {
+		return fmt.Errorf("replica: publish snapshot: %w", err)
 	}
 	if err := s.store.reap(); err != nil { // The snapshot is there all the same; the next one tries again.
 		s.store.cfg.Logger.Warn("old snapshots remain", "error", err)

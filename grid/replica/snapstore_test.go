@@ -385,7 +385,8 @@ func TestSnapshotFaults(t *testing.T) {
 			break
 		}
 		// The folder is opened only to be synced.
-		isSync := failed.Kind == errorfs.OpFileSync || failed.Kind == errorfs.OpFileSyncData || failed.Kind == errorfs.OpOpenDir
+		isSync := failed.Kind == errorfs.OpFileSync || failed.Kind == errorfs.OpFileSyncData || failed.Kind == errorfs.OpOpenDir ||
+			failed.Kind == errorfs.OpFileClose && failed.Path == snapshotTestDir
 		if isSync != (fatal == 1) || isSync && err == nil {
 			t.Errorf("operation %d, %d on %s: %d fatal, %v", failing, failed.Kind, failed.Path, fatal, err)
 		}

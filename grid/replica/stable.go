@@ -201,6 +201,22 @@ func (s *stableStore) SetUint64(name []byte, value uint64) error {
 // GetUint64 returns the number stored under name, or ErrNotFound.
 func (s *stableStore) GetUint64(name []byte) (uint64, error) { return uint64Value(s.Get(name)) }
 
+// coveredName is where the index of the newest snapshot is kept, beside raft's own names.
+var coveredName = []byte("Snapshot")
+
+// noteCovered notes, durably, that a snapshot covers the log up to index. What is below may go from the log from then on, so a
+// replica that finds neither has lost it.
+func (s *stableStore) noteCovered(index uint64) error { return s.SetUint64(coveredName, index) }
+
+// covered returns what noteCovered has noted, 0 if nothing.
+func (s *stableStore) covered() (uint64, error) {
+	index, err := s.GetUint64(coveredName)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	return index, err
+}
+
 func (s *stableStore) retire() {
 	s.stable.Lock()
 	defer s.stable.Unlock()

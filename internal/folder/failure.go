@@ -3,10 +3,12 @@ package folder
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // ErrFailed is matched by what every operation returns after the disk failed
@@ -35,6 +37,8 @@ func (e *FailedError) Is(target error) bool { return target == ErrFailed }
 // reports what it cannot continue from.
 type failure struct {
 	name, dir string
+	fs        vfs.FS
+	readOnly  bool
 	log       *slog.Logger
 	onFatal   func(error)
 
@@ -43,7 +47,10 @@ type failure struct {
 }
 
 func newFailure(cfg *Config) *failure {
-	return &failure{name: cfg.Name, dir: cfg.Dir, log: cfg.Logger, onFatal: cfg.OnFatal, happened: make(chan struct{})}
+	return &failure{
+		name: cfg.Name, dir: cfg.Dir, fs: cfg.FS, readOnly: cfg.ReadOnly, log: cfg.Logger, onFatal: cfg.OnFatal,
+		happened: make(chan struct{}),
+	}
 }
 
 // fail records cause if it is the first failure and tells the owner. Without one
@@ -53,6 +60,13 @@ func (f *failure) fail(cause error) {
 	failed := &FailedError{Name: f.name, Dir: f.dir, Cause: cause}
 	if !f.first.CompareAndSwap(nil, failed) {
 		return
+	}
+	// A disk that refuses may be well after the next start. Damage stays, and the
+	// next start must not walk into it again.
+	if isDamage(cause) && !f.readOnly {
+		if err := Mark(f.fs, f.dir, cause); err != nil {
+			f.log.Error(f.name+": damage is not noted for the next start", "err", err)
+		}
 	}
 	if f.onFatal == nil {
 		go func() { panic(failed) }()
@@ -93,8 +107,13 @@ func (f *failure) Fatalf(format string, args ...any) {
 // any other failed write.
 func (f *failure) events() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { f.fail(fmt.Errorf("background work: %w", err)) },
-		DataCorruption:  func(info pebble.DataCorruptionInfo) { f.fail(errors.New(info.String())) },
+		BackgroundError: func(err error) {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w: %w", ErrDamaged, err) // A file that the manifest names is gone.
+			}
+			f.fail(fmt.Errorf("background work: %w", err))
+		},
+		DataCorruption: func(info pebble.DataCorruptionInfo) { f.fail(fmt.Errorf("%w: %s", ErrDamaged, info)) },
 		DiskSlow: func(info pebble.DiskSlowInfo) {
 			f.log.Warn(f.name+": disk is slow", "path", info.Path, "operation", info.OpType.String(), "duration", info.Duration)
 		},

@@ -40,6 +40,7 @@ type Folder struct {
 	cache   *pebble.Cache
 	lock    *pebble.Lock
 	failure *failure
+	ledger  *ledger // nil: opened for reading only
 
 	closing  sync.Once
 	closeErr error
@@ -47,48 +48,89 @@ type Folder struct {
 
 // Open opens or creates the folder. options carries what the owner tunes; file
 // system, lock, cache and reports are filled in here. It fails with ErrLocked,
-// ErrNewerFormat, ErrDamagedFormat or ErrForeign, the folder as it was, and with
-// ErrFailed, after a call of cfg.OnFatal, if the disk fails meanwhile. It takes
-// the time of replaying the write-ahead log.
+// ErrNewerFormat or ErrForeign, the folder as it was; with a DamagedError, the
+// folder marked, see SetAside; and with ErrFailed, after a call of cfg.OnFatal, if
+// the disk fails meanwhile. It takes the time of reading and replaying the
+// write-ahead log.
 func Open(cfg Config, options *pebble.Options) (*Folder, error) {
-	fsys := cfg.FS
-	if fsys == nil {
-		fsys = vfs.Default
+	native := cfg.FS == nil
+	if native {
+		cfg.FS = vfs.Default
 	}
-	lock, created, err := claim(fsys, &cfg)
+	lock, was, err := claimFolder(cfg.FS, &cfg)
 	if err != nil {
 		return nil, err
 	}
 	f := &Folder{lock: lock, cache: pebble.NewCache(cfg.CacheBytes), failure: newFailure(&cfg)}
-	options.FS = &guardedFS{FS: fsys, failure: f.failure}
+	if !cfg.ReadOnly {
+		f.ledger, err = openLedger(cfg.FS, cfg.Dir, was.claims, was.seq, f.failure.fail)
+		if err != nil {
+			f.cache.Unref()
+			return nil, errors.Join(fmt.Errorf("folder: open %s: %w", cfg.Dir, err), lock.Close())
+		}
+	}
+	options.FS = &guardedFS{FS: cfg.FS, failure: f.failure, ledger: f.ledger}
 	options.Lock, options.Cache, options.ReadOnly = lock, f.cache, cfg.ReadOnly
 	options.Logger, options.EventListener = f.failure, f.failure.events()
 	options.FormatMajorVersion = pebble.FormatNewest
-	if cfg.FS == nil {
+	// Where there was a database, one that begins anew would hide that it is gone.
+	options.ErrorIfNotExists = was.version > 0
+	if native {
 		options.WithFSDefaults() // watches the operating system's files for slow calls
 	}
 	if f.db, err = f.openPebble(cfg.Dir, options); err != nil {
 		if f.Err() != nil {
 			// Goroutines of the failed Pebble may still write: the lock stays
 			// until the process ends.
-			return nil, f.Err()
+			return nil, errors.Join(f.Err(), f.endLedger())
 		}
 		f.cache.Unref()
-		return nil, errors.Join(fmt.Errorf("folder: open %s: %w", cfg.Dir, err), lock.Close())
+		return nil, errors.Join(f.endLedger(), cfg.damage(cfg.FS, err), lock.Close())
 	}
-	if created {
-		if err := cfg.Format.finish(fsys, cfg.Dir); err != nil {
+	if was.version != cfg.Format.Version && !cfg.ReadOnly {
+		if err := f.settle(&cfg, was.version); err != nil {
 			return nil, errors.Join(fmt.Errorf("folder: create %s: %w", cfg.Dir, err), f.Close())
 		}
 	}
 	return f, nil
 }
 
+// settle makes the folder one of its format, after it was created or written by an
+// older version.
+func (f *Folder) settle(cfg *Config, version int) error {
+	if version > 0 {
+		if err := cfg.Format.write(cfg.FS, cfg.Dir); err != nil {
+			return err
+		}
+		if err := f.ledger.removing(cfg.Format.File); err != nil {
+			return err
+		}
+	}
+	if err := cfg.Format.finish(cfg.FS, cfg.Dir); err != nil {
+		return err
+	}
+	return f.ledger.holds(cfg.Format.File, []byte(cfg.Format.text()))
+}
+
+func (f *Folder) endLedger() error {
+	if f.ledger == nil {
+		return nil
+	}
+	return f.ledger.close(f.Err() != nil)
+}
+
 // openPebble calls Pebble on a goroutine of its own, which never returns if
-// Pebble meets something fatal.
+// Pebble meets something fatal. Damage may make it panic; what it leaves behind
+// then is not known, so that ends the folder.
 func (f *Folder) openPebble(dir string, options *pebble.Options) (*pebble.DB, error) {
 	var db *pebble.DB // not looked at after an error: Pebble may still be opening
 	err := f.released(func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: opening panics: %v", ErrDamaged, r)
+				f.failure.fail(err)
+			}
+		}()
 		db, err = pebble.Open(dir, options)
 		return err
 	})
@@ -118,6 +160,13 @@ func (f *Folder) DB() *pebble.DB { return f.db }
 
 // Err returns the failure that ended the folder, nil while there is none.
 func (f *Folder) Err() error { return f.failure.err() }
+
+// Damaged ends the folder, as a failure of the disk does, because something that
+// was read from it does not verify, and marks it as damaged.
+func (f *Folder) Damaged(cause error) error {
+	f.failure.fail(fmt.Errorf("%w: %w", ErrDamaged, cause))
+	return f.Err()
+}
 
 // Commit applies batch and, with sync, returns once the write-ahead log is on
 // disk up to and including it. The batch belongs to Commit from here on. Every
@@ -165,14 +214,16 @@ func apply(db *pebble.DB, batch *pebble.Batch, sync bool) (err error) {
 func (f *Folder) Close() error {
 	f.closing.Do(func() {
 		if f.closeErr = f.Err(); f.closeErr != nil {
+			f.closeErr = errors.Join(f.closeErr, f.endLedger())
 			return
 		}
 		err := f.released(f.db.Close)
 		if f.closeErr = f.Err(); f.closeErr != nil {
+			f.closeErr = errors.Join(f.closeErr, f.endLedger())
 			return
 		}
 		f.cache.Unref()
-		if err = errors.Join(err, f.lock.Close()); err != nil {
+		if err = errors.Join(err, f.endLedger(), f.lock.Close()); err != nil {
 			f.closeErr = fmt.Errorf("folder: close: %w", err)
 		}
 	})

@@ -19,7 +19,7 @@ import (
 
 const dir = "/member/things"
 
-var format = Format{File: "THINGS", Text: "things, format ", Version: 2}
+var format = Format{File: "THINGS", Text: "things, format ", Version: 2, Ledger: 2}
 
 func config(fsys vfs.FS) Config {
 	return Config{
@@ -113,8 +113,8 @@ func TestOpen(t *testing.T) {
 		files map[string]string
 		want  error
 	}{
-		{"this version", map[string]string{"THINGS": "things, format 2\n"}, nil},
-		{"older", map[string]string{"THINGS": "things, format 1\n"}, nil},
+		{"no ledger", map[string]string{"THINGS": "things, format 2\n"}, ErrDamaged},
+		{"older, without its database", map[string]string{"THINGS": "things, format 1\n"}, ErrDamaged},
 		{"newer", map[string]string{"THINGS": "things, format 3\n", "000002.log": "x"}, ErrNewerFormat},
 		{"empty format", map[string]string{"THINGS": ""}, ErrDamagedFormat},
 		{"no number", map[string]string{"THINGS": "things, format x\n"}, ErrDamagedFormat},
@@ -139,7 +139,16 @@ func TestOpen(t *testing.T) {
 			mustClose(t, f)
 			continue
 		}
-		if got := content(t, fsys); !maps.Equal(got, x.files) {
+		got := content(t, fsys)
+		if _, marked := got[damagedFile]; marked != errors.Is(x.want, ErrDamaged) {
+			t.Errorf("%s: marked as damaged: %v", x.name, marked)
+		}
+		for _, made := range []string{damagedFile, lockFile, ledgerFile} {
+			if _, was := x.files[made]; !was {
+				delete(got, made)
+			}
+		}
+		if !maps.Equal(got, x.files) {
 			t.Errorf("%s: the folder holds %q afterwards", x.name, slices.Sorted(maps.Keys(got)))
 		}
 	}

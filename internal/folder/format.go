@@ -20,6 +20,8 @@ type Format struct {
 	File    string // the name of the file that says so, like "STORE"
 	Text    string // what that file says before the number of the version
 	Version int    // from 1
+	// Ledger is the first version whose folders keep a ledger; 0: all do.
+	Ledger int
 }
 
 const (
@@ -40,86 +42,141 @@ var (
 	ErrForeign = errors.New("folder: holds something else (check the path, or choose an empty folder)")
 	// ErrDamagedFormat is returned when the format file cannot be understood.
 	// The folder is left as it is.
-	ErrDamagedFormat = errors.New("folder: damaged format file")
+	ErrDamagedFormat = fmt.Errorf("%w format file", ErrDamaged)
 )
 
-// claim checks the format before anything is touched, then takes the lock. A
-// folder that is new, or whose creation never ended, is cleared: nothing in it
-// was ever acknowledged, and Pebble's first files need not have survived a crash
-// together. It becomes one of its format with Format.finish.
-func claim(fsys vfs.FS, cfg *Config) (lock *pebble.Lock, created bool, err error) {
-	known, err := cfg.Format.check(fsys, cfg.Dir)
-	if err != nil {
-		return nil, false, err
+// takeLock locks dir, or fails with ErrLocked.
+func takeLock(fsys vfs.FS, dir string) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, fsys)
+	if err == nil {
+		return lock, nil
+	}
+	// A lock file that cannot be created is a path error; all else means that
+	// somebody holds it.
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("folder: lock: %w", err)
+	}
+	return nil, fmt.Errorf("%w: %s: %w", ErrLocked, dir, err)
+}
+
+// found is what claim has found in a folder and not changed.
+type found struct {
+	version int              // 0: new, or never finished
+	claims  map[string]claim // of the ledger; nil: none is kept yet
+	seq     uint64
+}
+
+// claim checks the format before anything is touched, then takes the lock, and
+// compares the files with the ledger. A folder that is new, or whose creation never
+// ended, is cleared: nothing in it was ever acknowledged, and Pebble's first files
+// need not have survived a crash together. It becomes one of its format with
+// Format.finish.
+func claimFolder(fsys vfs.FS, cfg *Config) (lock *pebble.Lock, was found, err error) {
+	version, err := cfg.Format.look(fsys, cfg.Dir)
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return nil, was, err
 	}
 	switch {
-	case !known && cfg.ReadOnly:
-		return nil, false, fmt.Errorf("%w: no %s in %s", ErrForeign, cfg.Name, cfg.Dir)
-	case !known:
+	case version == 0 && err == nil && cfg.ReadOnly:
+		return nil, was, fmt.Errorf("%w: no %s in %s", ErrForeign, cfg.Name, cfg.Dir)
+	case version == 0 && err == nil:
 		if err := Make(fsys, cfg.Dir); err != nil {
-			return nil, false, err
+			return nil, was, err
 		}
 	}
-	lock, err = pebble.LockDirectory(cfg.Dir, fsys)
-	if err != nil {
-		// A lock file that cannot be created is a path error; all else means that
-		// somebody holds it.
-		if _, ok := errors.AsType[*fs.PathError](err); ok {
-			return nil, false, fmt.Errorf("folder: lock: %w", err)
-		}
-		return nil, false, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
+	if lock, err = takeLock(fsys, cfg.Dir); err != nil {
+		return nil, was, err
 	}
-	if known {
-		return lock, false, nil
-	}
-	// Another process may have created and left it since the first look.
-	known, err = cfg.Format.check(fsys, cfg.Dir)
-	if err == nil && !known {
+	// Another process may have created or changed it since the first look.
+	if was, err = cfg.verify(fsys); err == nil && was.version == 0 {
 		err = cfg.Format.begin(fsys, cfg.Dir)
 	}
 	if err != nil {
-		return nil, false, errors.Join(fmt.Errorf("folder: create %s: %w", cfg.Dir, err), lock.Close())
+		return nil, was, errors.Join(cfg.damage(fsys, err), lock.Close())
 	}
-	return lock, !known, nil
+	return lock, was, nil
 }
 
-// check reports whether dir is a folder of this format; if not, and there is no
-// error, it is missing, empty, or was never finished.
-func (m Format) check(fsys vfs.FS, dir string) (known bool, err error) {
+// verify looks at everything about the folder but what is inside of Pebble's
+// tables.
+func (c *Config) verify(fsys vfs.FS) (was found, err error) {
+	if err := marked(fsys, c.Dir); err != nil {
+		return was, err
+	}
+	if was.version, err = c.Format.look(fsys, c.Dir); err != nil || was.version == 0 || was.version < c.Format.Ledger {
+		return was, err
+	}
+	was.claims, was.seq, err = readLedger(fsys, c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return was, fmt.Errorf("%w: %s is missing", ErrDamaged, ledgerFile)
+	}
+	if err == nil {
+		err = check(fsys, c.Dir, was.claims)
+	}
+	return was, err
+}
+
+// damage makes an error that says that the folder is damaged a DamagedError, and
+// marks the folder.
+func (c *Config) damage(fsys vfs.FS, err error) error {
+	if !unreadable(err) || errors.Is(err, ErrForeign) || errors.Is(err, ErrNewerFormat) {
+		return fmt.Errorf("folder: open %s: %w", c.Dir, err)
+	}
+	damaged := &DamagedError{Name: c.Name, Dir: c.Dir, Cause: err}
+	if c.ReadOnly {
+		return damaged
+	}
+	return errors.Join(damaged, Mark(fsys, c.Dir, err))
+}
+
+// look returns the version of a folder of this format; 0, if there is no error, for
+// one that is missing, empty, or was never finished.
+func (m Format) look(fsys vfs.FS, dir string) (version int, err error) {
 	names, err := fsys.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("folder: list: %w", err)
+		return 0, fmt.Errorf("folder: list: %w", err)
 	}
 	if !slices.Contains(names, m.File) {
-		if slices.Contains(names, m.File+unfinished) {
-			return false, nil
+		switch {
+		case slices.Contains(names, damagedFile):
+			return 0, marked(fsys, dir)
+		case slices.Contains(names, m.File+unfinished):
+			return 0, nil
+		case slices.Contains(names, ledgerFile):
+			return 0, fmt.Errorf("%w: %s is missing", ErrDamagedFormat, m.File)
 		}
 		for _, name := range names {
 			if name != lockFile {
-				return false, fmt.Errorf("%w: %s holds %q", ErrForeign, dir, name)
+				return 0, fmt.Errorf("%w: %s holds %q", ErrForeign, dir, name)
 			}
 		}
-		return false, nil
+		return 0, nil
 	}
 	f, err := fsys.Open(fsys.PathJoin(dir, m.File))
 	if err != nil {
-		return false, fmt.Errorf("folder: read format: %w", err)
+		return 0, fmt.Errorf("folder: read format: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, formatMax))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return false, fmt.Errorf("folder: read format: %w", err)
+		return 0, fmt.Errorf("folder: read format: %w", err)
 	}
 	version, ok := m.parse(string(text))
-	switch {
-	case !ok:
-		return false, fmt.Errorf("%w: %s in %s says %q", ErrDamagedFormat, m.File, dir, text)
-	case version > m.Version:
-		return false, fmt.Errorf("%w: %s has format %d, this program knows %d", ErrNewerFormat, dir, version, m.Version)
+	if !ok {
+		return 0, fmt.Errorf("%w: %s in %s says %q", ErrDamagedFormat, m.File, dir, text)
 	}
-	return true, nil
+	// Where a ledger knows the file, it tells a newer program's from a damaged one.
+	if claims, _, err := readLedger(fsys, dir); err == nil && claims[m.File] != (claim{}) {
+		if err := check(fsys, dir, map[string]claim{m.File: claims[m.File]}); err != nil {
+			return 0, err
+		}
+	}
+	if version > m.Version {
+		return 0, fmt.Errorf("%w: %s has format %d, this program knows %d", ErrNewerFormat, dir, version, m.Version)
+	}
+	return version, nil
 }
 
 func (m Format) parse(text string) (version int, ok bool) {
@@ -128,16 +185,24 @@ func (m Format) parse(text string) (version int, ok bool) {
 	return version, ok && err == nil && version > 0
 }
 
-// begin marks dir as a folder that is being created, and clears it.
-func (m Format) begin(fsys vfs.FS, dir string) error {
+// text is what the format file says.
+func (m Format) text() string { return m.Text + strconv.Itoa(m.Version) + "\n" }
+
+// write writes the format file under its unfinished name.
+func (m Format) write(fsys vfs.FS, dir string) error {
 	f, err := fsys.Create(fsys.PathJoin(dir, m.File+unfinished), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	if _, err = io.WriteString(f, m.Text+strconv.Itoa(m.Version)+"\n"); err == nil {
+	if _, err = io.WriteString(f, m.text()); err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close(), Sync(fsys, dir)); err != nil {
+	return errors.Join(err, f.Close(), Sync(fsys, dir))
+}
+
+// begin marks dir as a folder that is being created, and clears it.
+func (m Format) begin(fsys vfs.FS, dir string) error {
+	if err := m.write(fsys, dir); err != nil {
 		return err
 	}
 	names, err := fsys.List(dir)

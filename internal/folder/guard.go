@@ -2,6 +2,7 @@ package folder
 
 import (
 	"fmt"
+	"hash/crc32"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -14,9 +15,12 @@ import (
 // File operations return their error, so that whoever waits for a sync is told.
 // Operations on names never return after a failure, because that panic is what
 // Pebble would do with the error.
+//
+// What it sees of the files that Pebble appends to it tells the ledger.
 type guardedFS struct {
 	vfs.FS
 	failure *failure
+	ledger  *ledger // nil: opened for reading only
 }
 
 // park reports err and keeps the caller for ever, if err is not nil.
@@ -30,13 +34,36 @@ func (f *guardedFS) park(what, name string, err error) {
 func (f *guardedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.Create(name, category)
 	f.park("create", name, err)
-	return &guardedFile{File: file, failure: f.failure, name: name}, nil
+	return f.guard(file, name), nil
+}
+
+// guard wraps a file that begins empty.
+func (f *guardedFS) guard(file vfs.File, name string) *guardedFile {
+	g := &guardedFile{File: file, failure: f.failure, name: name}
+	if base := f.PathBase(name); f.ledger != nil && tracks(base) {
+		f.ledger.created(base)
+		g.ledger, g.base = f.ledger, base
+	}
+	return g
+}
+
+// withdraw ends what the ledger claims of a file, before the file goes.
+func (f *guardedFS) withdraw(name string) {
+	if base := f.PathBase(name); f.ledger != nil && tracks(base) {
+		f.park("keep account of", name, f.ledger.removing(base))
+	}
+}
+
+func (f *guardedFS) Remove(name string) error {
+	f.withdraw(name)
+	return f.FS.Remove(name)
 }
 
 func (f *guardedFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f.withdraw(oldname)
 	file, err := f.FS.ReuseForWrite(oldname, newname, category)
 	f.park("reuse", newname, err)
-	return &guardedFile{File: file, failure: f.failure, name: newname}, nil
+	return f.guard(file, newname), nil
 }
 
 func (f *guardedFS) OpenDir(name string) (vfs.File, error) {
@@ -62,7 +89,14 @@ type guardedDir struct {
 }
 
 func (d *guardedDir) Sync() error {
+	var names []string
+	if d.fs.ledger != nil {
+		names = d.fs.ledger.unnamed()
+	}
 	d.fs.park("sync folder", d.name, d.File.Sync())
+	if d.fs.ledger != nil {
+		d.fs.park("keep account of", d.name, d.fs.ledger.named(names))
+	}
 	return nil
 }
 
@@ -70,6 +104,8 @@ type guardedFile struct {
 	vfs.File
 	failure *failure
 	name    string
+	ledger  *ledger // nil: no account is kept of the file
+	base    string
 }
 
 func (f *guardedFile) check(what string, err error) error {
@@ -80,7 +116,17 @@ func (f *guardedFile) check(what string, err error) error {
 }
 
 func (f *guardedFile) Write(p []byte) (int, error) {
+	if f.ledger == nil {
+		n, err := f.File.Write(p)
+		return n, f.check("write", err)
+	}
+	now := f.ledger.written(f.base)
+	now.bytes += int64(len(p))
+	now.sum = crc32.Update(now.sum, castagnoli, p) // Before the write, which may change p.
 	n, err := f.File.Write(p)
+	if err == nil {
+		f.ledger.wrote(f.base, now)
+	}
 	return n, f.check("write", err)
 }
 
@@ -89,8 +135,21 @@ func (f *guardedFile) WriteAt(p []byte, offset int64) (int, error) {
 	return n, f.check("write", err)
 }
 
-func (f *guardedFile) Sync() error     { return f.check("sync", f.File.Sync()) }
-func (f *guardedFile) SyncData() error { return f.check("sync", f.File.SyncData()) }
+// syncBy syncs with what call does and has the ledger claim what was written
+// before it.
+func (f *guardedFile) syncBy(call func() error) error {
+	if f.ledger == nil {
+		return f.check("sync", call())
+	}
+	to := f.ledger.written(f.base)
+	if err := call(); err != nil {
+		return f.check("sync", err)
+	}
+	return f.check("keep account of", f.ledger.synced(f.base, to))
+}
+
+func (f *guardedFile) Sync() error     { return f.syncBy(f.File.Sync) }
+func (f *guardedFile) SyncData() error { return f.syncBy(f.File.SyncData) }
 func (f *guardedFile) Close() error    { return f.check("close", f.File.Close()) }
 
 func (f *guardedFile) SyncTo(length int64) (bool, error) {

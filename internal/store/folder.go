@@ -11,7 +11,7 @@ import (
 )
 
 // format is the format of the folder: of keys, records and Pebble's own files.
-var format = folder.Format{File: "STORE", Text: "spacegrid store, format ", Version: 1}
+var format = folder.Format{File: "STORE", Text: "spacegrid store, format ", Version: 2, Ledger: 2}
 
 var (
 	// ErrLocked is returned when another process, or another Store of this one,
@@ -26,7 +26,15 @@ var (
 	// ErrFailed is matched by what every operation returns after the disk failed
 	// once: what it holds is unknown until the folder is opened again.
 	ErrFailed = folder.ErrFailed
+	// ErrDamaged is returned by Open when the folder does not hold what was written
+	// into it. It is left as it is and marked, so that every later Open fails too;
+	// see SetAside.
+	ErrDamaged = errors.New("store: damaged")
 )
+
+// SetAside renames a damaged store's folder, which nobody has open, so that a new
+// one can take its place, and returns the new name. What it holds is not changed.
+func SetAside(dir string) (string, error) { return folder.SetAside(nil, dir, dir) }
 
 func (c *Config) openFolder() (*folder.Folder, error) {
 	f, err := folder.Open(folder.Config{
@@ -34,8 +42,8 @@ func (c *Config) openFolder() (*folder.Folder, error) {
 		CacheBytes: c.CacheBytes, Logger: c.Logger, OnFatal: c.OnFatal,
 	}, c.pebbleOptions())
 	switch {
-	case errors.Is(err, folder.ErrDamagedFormat):
-		return nil, &CorruptError{Record: "format file", Reason: err.Error()}
+	case errors.Is(err, folder.ErrDamaged):
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	case err != nil:
 		return nil, fmt.Errorf("store: %w", err)
 	}

@@ -84,7 +84,7 @@ func TestFolder(t *testing.T) {
 		name, file, text string
 		want             error
 	}{
-		{"newer", format.File, format.Text + "2\n", ErrNewerFormat},
+		{"newer", format.File, format.Text + "3\n", ErrNewerFormat},
 		{"something else", "MANIFEST-000001", "x", ErrNotStore},
 	} {
 		dir := t.TempDir()
@@ -106,8 +106,7 @@ func TestFolder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.Dir, format.File), []byte("spacegrid?"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var corrupt *CorruptError
-	if _, err := Open(c); !errors.As(err, &corrupt) {
+	if _, err := Open(c); !errors.Is(err, ErrDamaged) {
 		t.Errorf("an unreadable format file: %v", err)
 	}
 }
