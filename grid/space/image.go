@@ -175,6 +175,10 @@ func (img *Image) eachChange(fn func(*Change)) error {
 	return nil
 }
 
+// DigestFormat is the version of how digests are computed: those of different
+// formats do not compare.
+const DigestFormat = 1
+
 // Digest is a fingerprint of a partition at one Seq.
 type Digest struct {
 	Seq Seq

@@ -46,6 +46,7 @@ type Partition struct {
 	seed maphash.Seed // of key tables and indexes; never leaves the process
 	// unbuilt names the spaces with an index that is still being built.
 	unbuilt    []ID
+	mark       uint64     // of the last command, if it was an OpDigest
 	predicates predicates // scratch: decoded before
 	prep       prepared   // scratch of Apply
 }
