@@ -52,7 +52,10 @@ func decodeDigest(b []byte) (state [16]byte, known bool, err error) {
 	}
 	known = d.bool()
 	d.fixed(state[:])
-	return state, known, damaged(d.done())
+	if err := d.done(); err != nil {
+		return state, false, damaged(err)
+	}
+	return state, known, nil
 }
 
 // asked returns the replica that a question means.

@@ -228,7 +228,7 @@ func TestComparisonOnRequest(t *testing.T) {
 			}
 		}
 		g.damage(followers[1], "k7", id, 1)
-		time.Sleep(time.Hour)
+		time.Sleep(2 * time.Minute)
 		if n := g.mended(followers[1], "k7"); n != 0 {
 			t.Fatal("replicas were compared though nobody asked")
 		}
