@@ -70,6 +70,18 @@ type SetReplicas struct {
 	Replicas []Replica // preferred leader first
 }
 
+// MendReplica takes a replica whose state must not be used out of a group that
+// serves, and begins another one in its place: a learner under a new identity, which
+// gets its state from the others and its vote once it has caught up. Times is how
+// often the member's replica of the group has been mended with this one; what was
+// carried out already is answered as if it had just been.
+type MendReplica struct {
+	Group       GroupID
+	Member      MemberID
+	Incarnation uint64
+	Times       uint64
+}
+
 // BeginBootstrap lets one replica's member make the first state of a group, if
 // the group is still at Version. It may be repeated to let another member try;
 // then Attempt in the reply is greater. A group that is serving begins anew
@@ -136,6 +148,7 @@ const (
 	kindDropSpace      commandKind = 11
 	kindAlterSpace     commandKind = 12
 	kindSetSink        commandKind = 13
+	kindMendReplica    commandKind = 14
 )
 
 func (*Form) kind() commandKind           { return kindForm }
@@ -151,6 +164,7 @@ func (*CreateSpace) kind() commandKind    { return kindCreateSpace }
 func (*DropSpace) kind() commandKind      { return kindDropSpace }
 func (*AlterSpace) kind() commandKind     { return kindAlterSpace }
 func (*SetSink) kind() commandKind        { return kindSetSink }
+func (*MendReplica) kind() commandKind    { return kindMendReplica }
 
 const commandFormat = 1
 
@@ -237,6 +251,10 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		}
 	case kindSetSink:
 		return &SetSink{Name: d.string(space.MaxNameBytes), Required: d.bool()}
+	case kindMendReplica:
+		return &MendReplica{
+			Group: GroupID(d.uint(MaxGroups)), Member: memberID(d), Incarnation: d.uint(noLimit), Times: d.uint(noLimit),
+		}
 	}
 	d.fail(fmt.Errorf("kind %d is unknown", kind))
 	return nil
@@ -306,4 +324,11 @@ func (c *AlterSpace) encode(e *encoder) {
 func (c *SetSink) encode(e *encoder) {
 	e.string(c.Name)
 	e.bool(c.Required)
+}
+
+func (c *MendReplica) encode(e *encoder) {
+	e.uint(uint64(c.Group))
+	putMemberID(e, &c.Member)
+	e.uint(c.Incarnation)
+	e.uint(c.Times)
 }

@@ -62,6 +62,40 @@ func (s *State) checkReplicas(g *Group, rs []Replica) error {
 	return nil
 }
 
+func (c *MendReplica) apply(d *draft) Reply {
+	g, ok := d.Group(c.Group)
+	if !ok {
+		return refuse(CodeNoGroup, "%d", c.Group)
+	}
+	times := g.MendedTimes(c.Member)
+	if times >= c.Times && c.Times > 0 {
+		return Reply{Group: g.Version} // a repeat
+	}
+	at := slices.IndexFunc(g.Replicas, func(r Replica) bool { return r.Member == c.Member && r.Incarnation == c.Incarnation })
+	switch {
+	case g.Stage != Serving:
+		return refuse(CodeConflict, "group %d is %s", g.ID, g.Stage)
+	case c.Times != times+1:
+		return refuse(CodeConflict, "the replica of group %d on member %q was mended %d times, not %d", g.ID, c.Member, times, c.Times-1)
+	case at < 0:
+		return refuse(CodeConflict, "member %q, incarnation %d, has no replica of group %d", c.Member, c.Incarnation, g.ID)
+	}
+	next := *g
+	next.Replicas = slices.Clone(g.Replicas)
+	next.Replicas[at].Role = Learner
+	if !slices.ContainsFunc(next.Replicas, func(r Replica) bool { return r.Role == Voter }) {
+		return refuse(CodeInvalid, "nobody else votes in group %d", g.ID)
+	}
+	next.Mended = slices.Clone(g.Mended)
+	i, known := g.mendedAt(c.Member)
+	if !known {
+		next.Mended = slices.Insert(next.Mended, i, Mended{Member: c.Member})
+	}
+	next.Mended[i].Times = c.Times
+	d.setGroup(next)
+	return Reply{Group: next.Version + 1}
+}
+
 func (c *BeginBootstrap) apply(d *draft) Reply {
 	g, ok := d.Group(c.Group)
 	if !ok {

@@ -110,6 +110,14 @@ func (c *RemoveMember) apply(d *draft) Reply {
 	}
 	d.Members = slices.Delete(slices.Clone(d.Members), i, i+1)
 	d.changed = true
+	for g := range d.Groups {
+		// If it ever comes back it does with another incarnation, and counts anew.
+		if at, ok := d.Groups[g].mendedAt(c.Member); ok {
+			next := d.Groups[g]
+			next.Mended = slices.Delete(slices.Clone(next.Mended), at, at+1)
+			d.setGroup(next)
+		}
+	}
 	return Reply{}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -108,6 +110,32 @@ func (s *State) encode(e *encoder) {
 	e.uint(uint64(s.LastSink))
 	putList(e, s.Groups, putGroup)
 	putTable(e, s.Table)
+	s.encodeMended(e)
+}
+
+// encodeMended writes which replicas were mended, and nothing where there are none:
+// such a state has the form that it had before replicas could be.
+func (s *State) encodeMended(e *encoder) {
+	if !slices.ContainsFunc(s.Groups, func(g Group) bool { return len(g.Mended) > 0 }) {
+		return
+	}
+	for i := range s.Groups {
+		putList(e, s.Groups[i].Mended, func(e *encoder, m *Mended) {
+			putMemberID(e, &m.Member)
+			e.uint(m.Times)
+		})
+	}
+}
+
+func (s *State) decodeMended(d *decoder) {
+	if len(d.b) == 0 {
+		return
+	}
+	for i := range s.Groups {
+		s.Groups[i].Mended = list(d, MaxMembers, func(d *decoder) Mended {
+			return Mended{Member: memberID(d), Times: d.uint(noLimit)}
+		})
+	}
 }
 
 func decodeState(b []byte) (*State, error) {
@@ -124,6 +152,7 @@ func decodeState(b []byte) (*State, error) {
 	s.LastSink = space.SinkID(d.uint(uint64(^space.SinkID(0))))
 	s.Groups = list(d, MaxGroups, group)
 	s.Table = table(d)
+	s.decodeMended(d)
 	if err := d.done(); err != nil {
 		return nil, err
 	}
@@ -203,7 +232,11 @@ func (s *State) check() error {
 		}
 	}
 	for i := range s.Groups {
-		if g := &s.Groups[i]; g.ID != GroupID(i+1) || g.Stage < Unborn || g.Stage > Serving ||
+		g := &s.Groups[i]
+		if !slices.IsSortedFunc(g.Mended, func(a, b Mended) int { return strings.Compare(string(a.Member), string(b.Member)) }) {
+			return fmt.Errorf("mended replicas of group %d are not in order", i+1)
+		}
+		if g.ID != GroupID(i+1) || g.Stage < Unborn || g.Stage > Serving ||
 			(g.Durability != Disk && g.Durability != Memory) || s.checkReplicas(g, g.Replicas) != nil {
 			return fmt.Errorf("group %d is not in order", i+1)
 		}

@@ -241,7 +241,32 @@ type Group struct {
 	// leader first.
 	Replicas  []Replica
 	Bootstrap Bootstrap // zero while Stage is Unborn
+	// Mended are the members whose replica was begun anew in its place because its
+	// state differed from that of the others, by name.
+	Mended []Mended
 }
+
+// Mended is how often a member's replica of a group was begun anew.
+type Mended struct {
+	Member MemberID
+	Times  uint64
+}
+
+// MendedTimes returns how often a member's replica was begun anew.
+func (g *Group) MendedTimes(m MemberID) uint64 {
+	if i, ok := g.mendedAt(m); ok {
+		return g.Mended[i].Times
+	}
+	return 0
+}
+
+func (g *Group) mendedAt(m MemberID) (int, bool) {
+	return slices.BinarySearchFunc(g.Mended, m, func(x Mended, m MemberID) int { return strings.Compare(string(x.Member), string(m)) })
+}
+
+// life counts the states that a member's replica of the group has had: each
+// bootstrap of the group begins one, and each mending. It only grows.
+func (g *Group) life(m MemberID) uint64 { return g.Bootstrap.Attempt + g.MendedTimes(m) }
 
 // Preferred returns the replica that should lead: the first voter. ok is false
 // when there is none.

@@ -17,17 +17,23 @@ import (
 // machine, the raft group around it, and what this member does for them while it
 // leads. Its goroutine owns the duties of a leader; see leader.go.
 type held struct {
-	n       *Node
-	id      GroupID
-	self    replica.ServerID
-	attempt uint64 // the bootstrap that the replica's state comes from
-	log     *slog.Logger
-	host    *host
-	group   *replica.Group
-	hub     hub
-	callers callers
-	opened  atomic.Bool // group is there
-	founded time.Time   // when this replica founded the group; of the goroutine that holds replicas
+	n        *Node
+	id       GroupID
+	self     replica.ServerID
+	attempt  uint64 // the bootstrap that the replica's state comes from
+	life     uint64 // of the replica; see Group.life
+	log      *slog.Logger
+	host     *host
+	group    *replica.Group
+	hub      hub
+	callers  callers
+	digests  digests
+	compared comparisons
+	opened   atomic.Bool // group is there
+	// outcast says that the state of this replica differs from that of the others:
+	// nobody may see it any more. It is never unset; another replica takes its place.
+	outcast atomic.Bool
+	founded time.Time // when this replica founded the group; of the goroutine that holds replicas
 
 	term atomic.Uint64              // of this replica's leadership as raft knows it; 0: does not lead
 	lead atomic.Pointer[leadership] // set while this replica serves as leader
@@ -42,11 +48,14 @@ type held struct {
 func (n *Node) openHeld(g *Group) (*held, error) {
 	id := g.ID
 	h := &held{
-		n: n, id: id, attempt: g.Bootstrap.Attempt, self: g.server(Replica{Member: n.name, Incarnation: n.incarnation}),
+		n: n, id: id, attempt: g.Bootstrap.Attempt, life: g.life(n.name), self: g.server(Replica{Member: n.name, Incarnation: n.incarnation}),
 		log: n.log.With("group", uint32(id)), wake: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(n.ctx)
+	h.digests.init()
+	h.compared.init()
 	h.host = newHost(id, h.applied, h.restored, h.callers.granted)
+	h.host.marked = h.digests.cut
 	storage, err := n.groupStorage(id)
 	if err != nil {
 		h.cancel()
@@ -63,6 +72,8 @@ func (n *Node) openHeld(g *Group) (*held, error) {
 	h.opened.Store(true)
 	h.attach()
 	h.wg.Go(h.run)
+	h.wg.Go(func() { h.digests.run(h.ctx, &n.hashing) })
+	h.wg.Go(h.verifyAll)
 	return h, nil
 }
 

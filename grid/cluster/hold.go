@@ -135,7 +135,7 @@ func (n *Node) holdGroup(g *Group) error {
 		return n.ctx.Err()
 	}
 	mine := slices.ContainsFunc(g.Replicas, func(r Replica) bool { return r.Member == n.name && r.Incarnation == n.incarnation })
-	h := n.held(g.ID)
+	h := n.groups[g.ID].Load()
 	b := &g.Bootstrap
 	first := g.Stage == Bootstrapping && b.Member == n.name && b.Incarnation == n.incarnation
 	switch {
@@ -143,8 +143,8 @@ func (n *Node) holdGroup(g *Group) error {
 		return nil
 	case !mine && h == nil:
 		return n.dropStored(g.ID)
-	case h != nil && (!mine || h.attempt < b.Attempt):
-		// Moved away, or begun anew elsewhere: what is here is void.
+	case h != nil && (!mine || h.life < g.life(n.name)):
+		// Moved away, or begun anew, here or elsewhere: what is here is void.
 		if err := n.discard(h); err != nil || !mine {
 			return err
 		}
@@ -210,24 +210,25 @@ func (n *Node) dropStored(g GroupID) error {
 	return replica.RemoveSnapshots(n.snapshots(g))
 }
 
-// dropOutdated removes what is on disk of an earlier bootstrap of a group, and
-// notes which one its replica here comes from.
+// dropOutdated removes what is on disk of an earlier life of the replica of a group
+// here, and notes which one this is.
 func (n *Node) dropOutdated(g *Group) error {
 	if n.storage == nil {
 		return nil
 	}
+	life := g.life(n.name)
 	name := metaAttempt + strconv.Itoa(int(g.ID))
 	kept, err := n.keptNumber(name, 0)
-	if err != nil || kept == g.Bootstrap.Attempt {
+	if err != nil || kept == life {
 		return err
 	}
-	if kept > g.Bootstrap.Attempt {
+	if kept > life {
 		return errNotSure
 	}
 	if err := n.dropStored(g.ID); err != nil {
 		return err
 	}
-	return n.storage.SetMeta(name, binary.AppendUvarint(nil, g.Bootstrap.Attempt))
+	return n.storage.SetMeta(name, binary.AppendUvarint(nil, life))
 }
 
 // bootstrap makes the first state of a group, unless a bootstrap that was

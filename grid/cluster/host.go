@@ -31,6 +31,9 @@ type host struct {
 	granted func(space.PartitionID, []space.Grant)
 	// restored is called after a snapshot has replaced all partitions.
 	restored func()
+	// marked is called right after a command that marks its place in the log for
+	// digests, with the partition as it is there. nil: nobody wants them.
+	marked func(*space.Partition)
 
 	touched []space.PartitionID
 }
@@ -118,6 +121,9 @@ func (h *host) Apply(_ uint64, commands [][]byte) [][]byte {
 		replies[i] = p.ApplyBytes(stamp, b[len(b)-parser.Len():])
 		if grants := p.Granted(); len(grants) > 0 {
 			h.granted(id, grants)
+		}
+		if h.marked != nil && p.Marked() != 0 {
+			h.marked(p.Partition)
 		}
 		if p.Epoch() != p.facts.Load().epoch {
 			p.learn()

@@ -38,6 +38,12 @@ type groupView struct {
 	Applied    uint64  `json:"applied"`
 	Last       uint64  `json:"last"`
 	Partitions int     `json:"partitions"`
+	// State says what is not as it should be with the states of the replicas, and
+	// Differing of which partitions.
+	State     string              `json:"state,omitempty"`
+	Differing []space.PartitionID `json:"differing,omitempty"`
+	// Mended is how often this member's replica was begun anew because it differed.
+	Mended uint64 `json:"mended,omitempty"`
 }
 
 type memberView struct {
@@ -77,9 +83,14 @@ type digestView struct {
 }
 
 // Inspect implements Service. It knows "status", "members", "partitions",
-// "table", "digest", "pump" and "spaces".
+// "table", "digest", "verify", "pump" and "spaces". All but "verify", which lets
+// the replicas of the partitions that this member leads be compared, are looks.
 func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, inspectTime)
+	limit := inspectTime
+	if what == "verify" {
+		limit = verifyAllTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var view any
 	var err error
@@ -94,13 +105,15 @@ func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 		view = NewTable(n.control.State())
 	case "digest":
 		view, err = n.digestViews(ctx)
+	case "verify":
+		view, err = n.verifyViews(ctx)
 	case "pump":
 		view = n.pumpView()
 	case "spaces":
 		view = n.spaceViews()
 	default:
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("nothing is known as %q", what),
-			Hint: "ask for status, members, partitions, table, digest, pump or spaces"}
+			Hint: "ask for status, members, partitions, table, digest, verify, pump or spaces"}
 	}
 	if err != nil {
 		return nil, err
@@ -121,7 +134,7 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 	})
 	for i := range s.Groups {
 		g := &s.Groups[i]
-		h := n.held(g.ID)
+		h := n.groups[g.ID].Load()
 		if h == nil {
 			if _, mine := g.Replica(n.name); mine {
 				v.Ready = false
@@ -129,8 +142,10 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 			continue
 		}
 		st := h.group.Status()
-		v.Ready = v.Ready && st.Leader.Member != ""
+		state, differing := h.state()
+		v.Ready = v.Ready && st.Leader.Member != "" && state != stateOutcast
 		v.Groups = append(v.Groups, groupView{
+			State: state, Differing: differing, Mended: g.MendedTimes(n.name),
 			Group: g.ID, Role: st.Role.String(), Serving: h.serving() != nil, Term: st.Term, Leader: st.Leader.Member,
 			Applied: st.Applied, Last: st.Last, Partitions: len(h.host.all()),
 		})

@@ -60,6 +60,12 @@ func (h *held) duties() {
 	if term == 0 {
 		return
 	}
+	if h.outcast.Load() {
+		ctx, cancel := context.WithTimeout(h.ctx, takeOverTime)
+		defer cancel()
+		h.handOver(ctx)
+		return
+	}
 	if !h.approved() {
 		h.raise()
 		return
@@ -107,8 +113,9 @@ func (h *held) takeOver(term uint64) (*leadership, error) {
 	if err := h.define(ctx, l); err != nil {
 		return nil, err
 	}
+	h.compared.forget()
 	h.lead.Store(l)
-	if h.term.Load() != term {
+	if h.term.Load() != term || h.outcast.Load() {
 		h.lead.CompareAndSwap(l, nil)
 	}
 	h.n.roles.ring()

@@ -104,10 +104,10 @@ func (h *held) raised(g *Group) bool {
 }
 
 // server returns a replica's identity among the group's. It is another one for
-// each bootstrap of the group, so that what is left of an earlier one, which may
+// each life of the replica, so that what is left of an earlier one, which may
 // have the same places in its log, is never taken for a part of this one.
 func (g *Group) server(r Replica) replica.ServerID {
-	return replica.ServerID{Member: string(r.Member), Incarnation: r.Incarnation + g.Bootstrap.Attempt - 1}
+	return replica.ServerID{Member: string(r.Member), Incarnation: r.Incarnation + g.life(r.Member) - 1}
 }
 
 // removeExtra removes a replica that the table does not name.

@@ -86,6 +86,10 @@ type NodeConfig struct {
 	Retention      time.Duration
 	RetentionBytes int64
 
+	// VerifyEvery is how long the leaders take to compare the replicas of all their
+	// partitions once. 0: DefaultVerifyEvery; negative: only when asked to.
+	VerifyEvery time.Duration
+
 	// Store keeps the record of the partitions, if there is to be one.
 	Store Store
 	// Handlers run units' requests, if there are any.
@@ -147,6 +151,7 @@ type Node struct {
 	caughtUp atomic.Bool // the control state has been the newest one since the start
 	groups   [MaxGroups + 1]atomic.Pointer[held]
 	holding  sync.Mutex  // held while replicas are opened and closed
+	hashing  sync.Mutex  // held while a digest is computed: one at a time, whatever the number of groups
 	bound    *StoredGrid // what the store has been told; of the goroutine that holds replicas
 
 	opened atomic.Bool     // cgroup and router are there
@@ -174,6 +179,7 @@ func OpenNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 		n.cfg.Wall = time.Now
 	}
 	n.cfg.Retention = cmp.Or(n.cfg.Retention, DefaultRetention)
+	n.cfg.VerifyEvery = cmp.Or(n.cfg.VerifyEvery, DefaultVerifyEvery)
 	n.cfg.RetentionBytes = cmp.Or(n.cfg.RetentionBytes, DefaultRetentionBytes)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
@@ -262,12 +268,15 @@ func (n *Node) Ready(ctx context.Context) error {
 	}
 }
 
-// held returns the replica of a group on this member, or nil.
+// held returns the replica of a group on this member that may be used, or nil.
 func (n *Node) held(g GroupID) *held {
 	if int64(g) >= int64(len(n.groups)) {
 		return nil
 	}
-	return n.groups[g].Load()
+	if h := n.groups[g].Load(); h != nil && !h.outcast.Load() {
+		return h
+	}
+	return nil
 }
 
 const (

@@ -121,6 +121,10 @@ func (n *Node) memberCall(ctx context.Context, kind uint8, body []byte) ([]byte,
 	case callStored:
 		grid, err := n.stored(ctx)
 		return encodeStored(&grid), err
+	case callDigest:
+		return n.answerDigest(ctx, body)
+	case callOutcast:
+		return nil, n.answerOutcast(body)
 	}
 	return nil, &wire.Error{Code: errInvalid, Message: fmt.Sprintf("unknown request %d among members (is the other member newer?)", kind)}
 }

@@ -18,7 +18,7 @@ const (
 	metaName        = "member"
 	metaIncarnation = "incarnation"
 	metaBoot        = "boot"
-	metaAttempt     = "attempt/" // and the group: the bootstrap that its replica comes from
+	metaAttempt     = "attempt/" // and the group: the life of its replica, which begins with the bootstrap
 )
 
 // aloneAddr is where a member without a listener listens, on a network of its own.

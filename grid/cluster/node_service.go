@@ -205,6 +205,9 @@ func (h *held) confirm(ctx context.Context, l *leadership) error {
 	if err != nil && !repeatable(err) {
 		return err
 	}
+	if h.outcast.Load() {
+		return h.notLeader() // what was read may be wrong
+	}
 	if err != nil {
 		// A read has no effect, whatever became of its confirmation.
 		if h.serving() == nil {

@@ -34,6 +34,8 @@ const (
 	callReport  uint8 = 35 // what is durable in your store of a group's partitions
 	callStored  uint8 = 36 // what does your store hold
 	callExport  uint8 = 37 // a stream: a partition out of your store
+	callDigest  uint8 = 38 // the digest of your replica of a partition at a mark
+	callOutcast uint8 = 39 // your replica of a group differs from the others
 )
 
 // Bounds of a request and of its answer. A client splits what is larger.

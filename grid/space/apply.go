@@ -36,8 +36,7 @@ const (
 // and the operations before it; then, if nothing aborts the command, all that
 // was prepared is installed, one change for each entry touched.
 func (p *Partition) Apply(now Time, c *Command) []byte {
-	p.waits.begin()
-	p.clock = max(p.clock, now)
+	p.begin(now)
 	if c.Session != 0 {
 		if c.History != p.history {
 			return p.refuse(CodeHistory)
@@ -62,6 +61,13 @@ func (p *Partition) Apply(now Time, c *Command) []byte {
 	p.log.publish()
 	p.busy.Add(1)
 	return kept
+}
+
+// begin makes ready for a command, whatever becomes of it.
+func (p *Partition) begin(now Time) {
+	p.waits.begin()
+	p.mark = 0
+	p.clock = max(p.clock, now)
 }
 
 // run carries out a command that is not a repeat and returns its reply, kept if
@@ -92,8 +98,7 @@ func (p *Partition) run(c *Command) []byte {
 // refused with its reason; nothing but the clock changes.
 func (p *Partition) ApplyBytes(now Time, b []byte) []byte {
 	if err := DecodeCommand(&p.prep.command, b); err != nil {
-		p.waits.begin()
-		p.clock = max(p.clock, now)
+		p.begin(now)
 		return p.refuse(codeOf(err))
 	}
 	return p.Apply(now, &p.prep.command)

@@ -3,7 +3,6 @@ package space
 import (
 	"encoding/binary"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
@@ -38,32 +37,34 @@ type claim struct {
 
 // claims is the table of a partition. It holds no pointer per claim.
 type claims struct {
-	byNumber  map[Seq]claim
+	byNumber  cutMap[Seq, claim]
 	deadlines pairtree.Tree // (until, number)
 	// values are what entries become when a delay ends, by number: of those that
 	// were given back with mutations.
-	values map[Seq][]byte
+	values cutMap[Seq, []byte]
 }
 
-func newClaims() *claims { return &claims{byNumber: map[Seq]claim{}, values: map[Seq][]byte{}} }
+func newClaims() *claims {
+	return &claims{byNumber: newCutMap[Seq, claim](spreadNumber), values: newCutMap[Seq, []byte](spreadNumber)}
+}
 
 // set adds a claim or replaces it.
 func (t *claims) set(number Seq, c claim) {
-	if old, ok := t.byNumber[number]; ok {
+	if old, ok := t.byNumber.get(number); ok {
 		t.deadlines.Delete(uint64(old.until), uint64(number))
 	}
-	t.byNumber[number] = c
+	t.byNumber.set(number, c)
 	t.deadlines.Insert(uint64(c.until), uint64(number))
 }
 
 func (t *claims) remove(number Seq) {
-	c, ok := t.byNumber[number]
+	c, ok := t.byNumber.get(number)
 	if !ok {
 		panic("space: a claim ends twice")
 	}
 	t.deadlines.Delete(uint64(c.until), uint64(number))
-	delete(t.byNumber, number)
-	delete(t.values, number)
+	t.byNumber.remove(number)
+	t.values.remove(number)
 }
 
 // due returns the claim that ends next if it has ended by now.
@@ -74,16 +75,21 @@ func (t *claims) due(now Time) (Seq, bool) {
 
 // drop ends all claims in a space that is gone.
 func (t *claims) drop(id ID) {
-	for number, c := range t.byNumber {
+	for number, c := range t.byNumber.all() {
 		if c.space == id {
 			t.remove(number)
 		}
 	}
 }
 
-// clone returns a copy for an image. Values are never changed and are shared.
-func (t *claims) clone() *claims {
-	return &claims{byNumber: maps.Clone(t.byNumber), values: maps.Clone(t.values)}
+// frozenClaims is the table of an image.
+type frozenClaims struct {
+	byNumber frozenMap[Seq, claim]
+	values   frozenMap[Seq, []byte]
+}
+
+func (t *claims) freeze() frozenClaims {
+	return frozenClaims{byNumber: t.byNumber.freeze(), values: t.values.freeze()}
 }
 
 // Flags of an encoded claim.
@@ -95,15 +101,15 @@ const (
 )
 
 // each calls fn with the binary form of every claim, by number.
-func (t *claims) each(fn func(appendTo func([]byte) []byte)) {
-	for _, number := range slices.Sorted(maps.Keys(t.byNumber)) {
-		fn(func(dst []byte) []byte { return t.append(dst, number) })
+func (t *frozenClaims) each(fn func(appendTo func([]byte) []byte)) {
+	values := maps.Collect(t.values.sorted(compareNumbers))
+	for number, c := range t.byNumber.sorted(compareNumbers) {
+		value, changed := values[number]
+		fn(func(dst []byte) []byte { return c.append(dst, number, value, changed) })
 	}
 }
 
-func (t *claims) append(dst []byte, number Seq) []byte {
-	c := t.byNumber[number]
-	value, changed := t.values[number]
+func (c *claim) append(dst []byte, number Seq, value []byte, changed bool) []byte {
 	flags := boolByte(c.delayed)*claimDelayed | boolByte(c.counted)*claimCounted | boolByte(changed)*claimValue
 	for _, v := range []uint64{uint64(number), uint64(c.epoch), uint64(c.space), c.order, uint64(c.until)} {
 		dst = binary.AppendUvarint(dst, v)

@@ -16,9 +16,9 @@ func (p *Partition) endClaims(limit int) int {
 			break
 		}
 		limit--
-		c := p.claims.byNumber[number]
+		c, _ := p.claims.byNumber.get(number)
 		e, n := p.claimedEffect(&c)
-		value, changed := p.claims.values[number]
+		value, changed := p.claims.values.get(number)
 		if !changed {
 			value = e.entry.Value
 		}

@@ -149,7 +149,7 @@ func TestClaimsEndInSteps(t *testing.T) {
 	}
 	tick := TickCommand()
 	p.Apply(1000, &tick)
-	if got := len(p.claims.byNumber); got != 10 || p.Count(1) != maxExpirePerCommand {
+	if got := p.claims.byNumber.len(); got != 10 || p.Count(1) != maxExpirePerCommand {
 		t.Fatalf("%d claims left, %d entries shown", got, p.Count(1))
 	}
 	if r, _ := p.space(1).table.ByOrder(1); isHidden(r) {

@@ -79,7 +79,7 @@ func (p *Partition) prepareClaimMatch(sp *entries, o *Op, i int) Code {
 
 // claimsLeft returns how many claims the command may still make.
 func (p *Partition) claimsLeft() int {
-	return max(0, maxClaims-len(p.claims.byNumber)-len(p.prep.granted))
+	return max(0, maxClaims-p.claims.byNumber.len()-len(p.prep.granted))
 }
 
 // claim makes an effect end in a claim, whose token belongs to an entry of a
@@ -94,7 +94,7 @@ func (pr *prepared) claim(n int, until Time, result, entry int) {
 // alone: also a claim whose time is up is good as long as it is in the table.
 func (p *Partition) prepareHeld(o *Op, i int) Code {
 	number := o.Token.Number
-	c, ok := p.claims.byNumber[number]
+	c, ok := p.claims.byNumber.get(number)
 	if !ok || c.epoch != o.Token.Epoch || c.delayed {
 		return CodeFenced
 	}
@@ -175,12 +175,12 @@ func (pr *prepared) setEdit(n int, x claimEdit) {
 func (p *Partition) installClaims() {
 	for i := range p.prep.held {
 		x := &p.prep.held[i]
-		if _, ok := p.claims.byNumber[x.number]; !ok {
+		if _, ok := p.claims.byNumber.get(x.number); !ok {
 			continue // a later operation has ended it
 		}
 		p.claims.set(x.number, x.claim)
 		if x.changed {
-			p.claims.values[x.number] = slices.Clone(x.value)
+			p.claims.values.set(x.number, slices.Clone(x.value))
 		}
 	}
 	for _, g := range p.prep.granted {

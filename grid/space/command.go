@@ -71,6 +71,7 @@ const (
 	OpDefine OpCode = 131 // Value: a definition; creates the space or changes its indexes
 	OpDrop   OpCode = 132 // drop Space with all its entries
 	OpSink   OpCode = 133 // Value: a sink to add or change
+	OpDigest OpCode = 134 // mark this point of the log by Target, which is not 0, for digests of the state at it
 )
 
 // Mode narrows a write.
@@ -127,7 +128,8 @@ type Op struct {
 	Wait  time.Duration
 	Token Token // OpAck, OpNack, OpExtend
 	// Target is, of OpCancel, a sequence of the session; of OpPrepare and
-	// OpDecide, the moment on the home's clock from which on it does not commit.
+	// OpDecide, the moment on the home's clock from which on it does not commit;
+	// of OpDigest, the mark.
 	Target uint64
 	Txn    TxnID       // OpPrepare, OpDecide, OpFinish; of OpTakeMatch: it reserves what it is granted
 	Home   PartitionID // OpPrepare: the partition that decides
@@ -517,6 +519,11 @@ func SinkCommand(s Sink) Command {
 	b = appendString(b, s.Name)
 	return system(Op{Code: OpSink, Value: append(b, boolByte(s.Required))})
 }
+
+// DigestCommand returns the command that marks a point of the log, at which every
+// replica computes the digest of its state: see [Partition.Marked]. It changes
+// nothing that the clock alone would not.
+func DigestCommand(mark uint64) Command { return system(Op{Code: OpDigest, Target: mark}) }
 
 func system(o Op) Command { return Command{Ops: []Op{o}} }
 

@@ -35,18 +35,19 @@ const sectionBytes = 64 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Image is a partition as it was at one moment. Cutting it copies page tables,
-// not entries; exporting it runs beside the partition's writer.
+// Image is a partition as it was at one moment. Cutting it copies the tables of
+// pages, not entries, and the tables of parts of what else there is; exporting it
+// runs beside the partition's writer, whose first write to a page or part copies it.
 type Image struct {
 	seq     Seq
 	header  []byte
 	spaces  []imageSpace
 	changes *Changelog
 	floor   Seq
-	answers []byte
-	claims  *claims
-	waiting []byte
-	txns    []byte
+	answers frozenSessions
+	claims  frozenClaims
+	waiting frozenWaits
+	txns    frozenTxns
 }
 
 type imageSpace struct {
@@ -60,8 +61,8 @@ type imageSpace struct {
 // image itself may be used by any one goroutine afterwards.
 func (p *Partition) Image() *Image {
 	img := &Image{
-		seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.append(nil),
-		claims: p.claims.clone(), waiting: p.waits.encode(), txns: p.txns.append(nil),
+		seq: p.seq, floor: p.floor, header: p.appendHeader(nil), answers: p.sessions.freeze(),
+		claims: p.claims.freeze(), waiting: p.waits.freeze(), txns: p.txns.freeze(),
 	}
 	spaces := *p.spaces.Load()
 	for _, id := range slices.Sorted(maps.Keys(spaces)) {
@@ -138,15 +139,14 @@ func (img *Image) Export(w io.Writer) error {
 		s.add(sectionChanges, c.Append)
 	})
 	s.flush(sectionChanges)
-	for chunk := range slices.Chunk(img.answers, sectionBytes) {
-		s.write(sectionSessions, chunk)
-	}
+	img.answers.each(func(appendTo func([]byte) []byte) { s.stream(sectionSessions, appendTo) })
+	s.flush(sectionSessions)
 	img.claims.each(func(appendTo func([]byte) []byte) { s.add(sectionClaims, appendTo) })
 	s.flush(sectionClaims)
-	for chunk := range slices.Chunk(img.waiting, sectionBytes) {
+	for chunk := range slices.Chunk(img.waiting.encode(), sectionBytes) {
 		s.write(sectionWaiting, chunk)
 	}
-	for chunk := range slices.Chunk(img.txns, sectionBytes) {
+	for chunk := range slices.Chunk(img.txns.encode(), sectionBytes) {
 		s.write(sectionTxns, chunk)
 	}
 	s.write(sectionEnd, binary.AppendUvarint(nil, entries))
@@ -174,6 +174,10 @@ func (img *Image) eachChange(fn func(*Change)) error {
 	}
 	return nil
 }
+
+// DigestFormat is the version of how digests are computed: those of different
+// formats do not compare.
+const DigestFormat = 1
 
 // Digest is a fingerprint of a partition at one Seq.
 type Digest struct {
@@ -217,13 +221,16 @@ func (img *Image) Digest() Digest {
 	if err != nil {
 		panic("space: an image lacks the changes above its floor: " + err.Error())
 	}
-	state.Write(img.answers)
+	img.answers.each(func(appendTo func([]byte) []byte) {
+		buf = appendTo(buf[:0])
+		state.Write(buf)
+	})
 	img.claims.each(func(appendTo func([]byte) []byte) {
 		buf = appendTo(buf[:0])
 		state.Write(buf)
 	})
-	state.Write(img.waiting)
-	state.Write(img.txns)
+	state.Write(img.waiting.encode())
+	state.Write(img.txns.encode())
 	copy(d.State[:], state.Sum(nil))
 	return d
 }
@@ -256,6 +263,16 @@ func (s *sectionWriter) add(kind byte, appendTo func([]byte) []byte) {
 	if len(s.open) >= sectionBytes {
 		s.flush(kind)
 	}
+}
+
+// stream is add for content that may be cut anywhere.
+func (s *sectionWriter) stream(kind byte, appendTo func([]byte) []byte) {
+	s.open = appendTo(s.open)
+	at := 0
+	for ; len(s.open)-at >= sectionBytes; at += sectionBytes {
+		s.write(kind, s.open[at:at+sectionBytes])
+	}
+	s.open = s.open[:copy(s.open, s.open[at:])]
 }
 
 func (s *sectionWriter) flush(kind byte) {

@@ -46,6 +46,7 @@ type Partition struct {
 	seed maphash.Seed // of key tables and indexes; never leaves the process
 	// unbuilt names the spaces with an index that is still being built.
 	unbuilt    []ID
+	mark       uint64     // of the last command, if it was an OpDigest
 	predicates predicates // scratch: decoded before
 	prep       prepared   // scratch of Apply
 }
@@ -104,8 +105,8 @@ func (p *Partition) Status() Status {
 	s := Status{
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
 		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
-		Claims: len(p.claims.byNumber), Waiting: len(p.waits.byPlace),
-		Prepared: len(p.txns.prepared), Outcomes: len(p.txns.outcomes),
+		Claims: p.claims.byNumber.len(), Waiting: p.waits.byPlace.len(),
+		Prepared: p.txns.prepared.len(), Outcomes: p.txns.outcomes.len(),
 	}
 	if p.epoch > 0 {
 		s.Wall = time.Unix(0, p.wall).Add(p.clock.Sub(p.wallAt)).UTC()

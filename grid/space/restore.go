@@ -176,7 +176,7 @@ func (b *restorer) end(d *decoder) error {
 	for _, sp := range *b.p.spaces.Load() {
 		hidden += sp.hidden.count.Load()
 	}
-	if hidden != int64(len(b.p.claims.byNumber)) {
+	if hidden != int64(b.p.claims.byNumber.len()) {
 		return &CorruptError{What: "export: hidden entries without a claim"}
 	}
 	b.p.log.publish()
@@ -196,7 +196,7 @@ func (b *restorer) end(d *decoder) error {
 // claim reads one claim. Each has an entry of its own, which is hidden.
 func (b *restorer) claim(d *decoder) error {
 	number, c, value := d.claim()
-	if d.failed || number <= b.claimed || number > b.p.seq || c.epoch > b.p.epoch || len(b.p.claims.byNumber) >= maxClaims {
+	if d.failed || number <= b.claimed || number > b.p.seq || c.epoch > b.p.epoch || b.p.claims.byNumber.len() >= maxClaims {
 		return &CorruptError{What: "export: claim"}
 	}
 	b.claimed = number
@@ -211,7 +211,7 @@ func (b *restorer) claim(d *decoder) error {
 	b.held[heldEntry{c.space, c.order}] = true
 	b.p.claims.set(number, c)
 	if value != nil {
-		b.p.claims.values[number] = slices.Clone(value)
+		b.p.claims.values.set(number, slices.Clone(value))
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package space
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 	"time"
 )
@@ -27,7 +26,7 @@ const (
 // when the client settles it or when its deadline passes, after which a repeat
 // is refused as late.
 type sessions struct {
-	byID    map[SessionID]*session
+	byID    cutMap[SessionID, *session]
 	answers int
 	places  int // lengths of all windows
 	bytes   int
@@ -44,6 +43,7 @@ type session struct {
 	window  []answer // answers[i] belongs to base+i; reply nil: not seen yet, or gone
 	last    Time     // the latest deadline seen; the session may go after it
 	waiting int      // commands of the session that wait
+	cut     uint64   // cuts of the table that had been made when this was: see own
 }
 
 type answer struct {
@@ -54,12 +54,39 @@ type answer struct {
 	waiter   *waiter // the command waits, and the reply says so
 }
 
-func newSessions() sessions { return sessions{byID: map[SessionID]*session{}} }
+func newSessions() sessions {
+	return sessions{byID: newCutMap[SessionID, *session](spreadNumber)}
+}
+
+// of returns a session to look at, or nil.
+func (t *sessions) of(id SessionID) *session {
+	s, _ := t.byID.get(id)
+	return s
+}
+
+// own returns a session, or nil, for the writer to change: itself, or a copy in its
+// place if an image has it.
+func (t *sessions) own(id SessionID, s *session) *session {
+	if s == nil || s.cut == t.byID.cuts {
+		return s
+	}
+	mine := *s
+	mine.window, mine.cut = slices.Clone(s.window), t.byID.cuts
+	t.byID.set(id, &mine)
+	return &mine
+}
+
+// add adds a session.
+func (t *sessions) add(id SessionID, base uint64) *session {
+	s := &session{base: base, cut: t.byID.cuts}
+	t.byID.set(id, s)
+	return s
+}
 
 // lookup returns the kept answer of a command, or the code to refuse it with,
 // or OK and nil if the command is to be applied.
 func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
-	s := t.byID[c.Session]
+	s := t.of(c.Session)
 	if s != nil {
 		if c.Sequence < s.base {
 			return nil, CodeForgotten
@@ -78,7 +105,7 @@ func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
 	if s != nil {
 		base, held = max(base, s.base), uint64(len(s.window))
 		stay = held - min(held, base-s.base) // after the command has settled others
-	} else if len(t.byID) >= maxSessions {
+	} else if t.byID.len() >= maxSessions {
 		return nil, CodeBusy
 	}
 	wanted := c.Sequence - base + 1
@@ -90,10 +117,11 @@ func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
 
 // settle drops the answers below the command's Acked.
 func (t *sessions) settle(c *Command) {
-	s := t.byID[c.Session]
+	s := t.of(c.Session)
 	if s == nil || c.Acked <= s.base {
 		return
 	}
+	s = t.own(c.Session, s)
 	n := min(c.Acked-s.base, uint64(len(s.window)))
 	for i := range s.window[:n] {
 		t.forget(s, &s.window[i])
@@ -131,10 +159,9 @@ func (t *sessions) keep(c *Command, code Code, reply []byte) []byte {
 // place returns c's session and the place in it for the answer of a command not
 // later than c itself, or nil if that command is settled.
 func (t *sessions) place(c *Command, sequence uint64) (*session, *answer) {
-	s := t.byID[c.Session]
+	s := t.own(c.Session, t.of(c.Session))
 	if s == nil {
-		s = &session{base: c.Acked}
-		t.byID[c.Session] = s
+		s = t.add(c.Session, c.Acked)
 	}
 	if sequence < s.base {
 		return s, nil
@@ -159,16 +186,16 @@ func (t *sessions) fill(a *answer, reply []byte) {
 
 // waiting returns how many commands of a session wait.
 func (t *sessions) waiting(id SessionID) int {
-	if s := t.byID[id]; s != nil {
+	if s := t.of(id); s != nil {
 		return s.waiting
 	}
 	return 0
 }
 
-// answerOf returns the place of a waiter's answer, or nil if there is none that
-// says that it waits.
+// answerOf returns the place of a waiter's answer, to be changed, or nil if there
+// is none that says that it waits.
 func (t *sessions) answerOf(x *waiter) (*session, *answer) {
-	s := t.byID[x.session]
+	s := t.own(x.session, t.of(x.session))
 	if s == nil || x.sequence < s.base || x.sequence-s.base >= uint64(len(s.window)) {
 		return nil, nil
 	}
@@ -224,15 +251,20 @@ func (t *sessions) store(b []byte) []byte {
 // expire drops the answers whose deadline has passed and the sessions that have
 // nothing left which a repeat could ask for.
 func (t *sessions) expire(now Time) {
-	for id, s := range t.byID {
+	for id, s := range t.byID.all() {
 		if s.last <= now {
+			s = t.own(id, s)
 			for i := range s.window {
 				t.forget(s, &s.window[i])
 			}
 			t.places -= len(s.window)
-			delete(t.byID, id)
+			t.byID.remove(id)
 			continue
 		}
+		if len(s.window) == 0 || s.window[0].deadline > now {
+			continue
+		}
+		s = t.own(id, s)
 		for len(s.window) > 0 && (s.window[0].reply == nil || s.window[0].deadline <= now) {
 			// A hole may still be filled by a command on its way whose deadline
 			// is later than its neighbours', so only answered ones move the base.
@@ -247,22 +279,34 @@ func (t *sessions) expire(now Time) {
 	}
 }
 
-// append appends all kept answers in a form that depends on nothing but them.
-func (t *sessions) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(t.byID)))
-	for _, id := range slices.Sorted(maps.Keys(t.byID)) {
-		s := t.byID[id]
-		dst = binary.LittleEndian.AppendUint64(dst, uint64(id))
-		dst = binary.AppendUvarint(dst, s.base)
-		dst = binary.AppendUvarint(dst, uint64(s.last))
-		dst = binary.AppendUvarint(dst, uint64(len(s.window)))
-		for _, a := range s.window {
-			dst = binary.AppendUvarint(dst, uint64(a.deadline))
-			dst = append(dst, a.attempt, boolByte(a.aborted))
-			dst = appendBytes(dst, a.reply)
+// frozenSessions is the table of an image. Of an answer, who its waiter is belongs
+// to the writer.
+type frozenSessions struct {
+	byID frozenMap[SessionID, *session]
+}
+
+func (t *sessions) freeze() frozenSessions { return frozenSessions{t.byID.freeze()} }
+
+// each calls fn for the parts of the table in turn, which make a form that depends
+// on nothing but the kept answers when they are put together.
+func (t *frozenSessions) each(fn func(appendTo func([]byte) []byte)) {
+	fn(func(dst []byte) []byte { return binary.AppendUvarint(dst, uint64(t.byID.length)) })
+	for id, s := range t.byID.sorted(compareNumbers) {
+		fn(func(dst []byte) []byte {
+			dst = binary.LittleEndian.AppendUint64(dst, uint64(id))
+			dst = binary.AppendUvarint(dst, s.base)
+			dst = binary.AppendUvarint(dst, uint64(s.last))
+			return binary.AppendUvarint(dst, uint64(len(s.window)))
+		})
+		for i := range s.window {
+			a := &s.window[i]
+			fn(func(dst []byte) []byte {
+				dst = binary.AppendUvarint(dst, uint64(a.deadline))
+				dst = append(dst, a.attempt, boolByte(a.aborted))
+				return appendBytes(dst, a.reply)
+			})
 		}
 	}
-	return dst
 }
 
 func boolByte(b bool) byte {
@@ -296,7 +340,7 @@ func (d *decoder) sessions() sessions {
 				d.fail()
 			}
 		}
-		t.byID[id] = s
+		t.byID.set(id, s)
 	}
 	return t
 }

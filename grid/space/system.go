@@ -24,6 +24,8 @@ func (p *Partition) applySystem(c *Command) Reply {
 			code = p.applyDrop(o)
 		case OpSink:
 			code = p.applySink(o)
+		case OpDigest:
+			code = p.applyDigest(o)
 		}
 	}
 	return p.reply(code)
@@ -129,3 +131,18 @@ func (p *Partition) applySink(o *Op) Code {
 	}
 	return OK
 }
+
+// applyDigest marks this point of the log. The mark is no part of the state: who
+// wants the digest cuts the image before the next command.
+func (p *Partition) applyDigest(o *Op) Code {
+	if o.Target == 0 {
+		return CodeInvalid
+	}
+	p.mark = o.Target
+	return OK
+}
+
+// Marked returns the mark of an [OpDigest] that the last Apply was, 0 if it was
+// none. What [Partition.Image] cuts before the next Apply is equal on all replicas
+// of the partition. Only the goroutine that applies may call it.
+func (p *Partition) Marked() uint64 { return p.mark }

@@ -78,10 +78,10 @@ const DefaultTxnLease = 5 * time.Second
 
 // transactions is what a partition keeps of transactions over several partitions.
 type transactions struct {
-	prepared map[TxnID]*preparedTxn
+	prepared cutMap[TxnID, *preparedTxn]
 	bytes    int // of all prepared
 	guards   int // of all prepared
-	outcomes map[TxnID]outcome
+	outcomes cutMap[TxnID, outcome]
 	// ends holds (until, session, number) of the outcomes that are not open. It is
 	// derived from them.
 	ends pairtree.Set[pairtree.Triple]
@@ -138,8 +138,16 @@ type lock struct {
 
 func newTransactions() transactions {
 	return transactions{
-		prepared: map[TxnID]*preparedTxn{}, outcomes: map[TxnID]outcome{}, locks: map[lockKey]lock{},
+		prepared: newCutMap[TxnID, *preparedTxn](TxnID.spread), outcomes: newCutMap[TxnID, outcome](TxnID.spread), locks: map[lockKey]lock{},
 	}
+}
+
+func (t TxnID) spread() uint64 { return uint64(t.Session) ^ t.Number }
+
+// has reports whether a transaction is prepared.
+func (t *transactions) has(id TxnID) bool {
+	_, ok := t.prepared.get(id)
+	return ok
 }
 
 // isStep reports whether an operation prepares, decides or finishes.
@@ -213,9 +221,9 @@ func (p *Partition) prepareTxn(c *Command) (Code, int) {
 		return CodeInvalid, 0
 	case len(c.Ops) == 1 || lease < 0 || lease > maxHorizon || o.Target == 0 || o.Target > 1<<62:
 		return CodeInvalid, 0
-	case p.txns.prepared[o.Txn] != nil:
+	case p.txns.has(o.Txn):
 		return CodeExists, 0
-	case len(p.txns.prepared) >= MaxPrepared:
+	case p.txns.prepared.len() >= MaxPrepared:
 		return CodeFull, 0
 	}
 	p.prep.preparing = true
@@ -319,8 +327,8 @@ func (pr *prepared) settlePrepared() {
 // finish carries out or gives up what was prepared. Result.Count is the number
 // of changes made.
 func (p *Partition) finish(o *Op, r *Result) Code {
-	t := p.txns.prepared[o.Txn]
-	if t == nil {
+	t, ok := p.txns.prepared.get(o.Txn)
+	if !ok {
 		return CodeUnprepared
 	}
 	commit := o.Flags&FlagCommit != 0

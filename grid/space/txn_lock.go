@@ -47,7 +47,7 @@ func (p *Partition) guarded(sp *entries, kind Kind, value []byte) Code {
 	if p.txns.guards == 0 {
 		return OK
 	}
-	for _, t := range p.txns.prepared {
+	for _, t := range p.txns.prepared.all() {
 		for i := range t.guards {
 			if g := &t.guards[i]; g.space == sp.def.ID && g.parsed.matches(kind, value) {
 				return CodeLocked
@@ -80,7 +80,7 @@ func (p *Partition) prepareCheckMatch(sp *entries, o *Op) Code {
 		return CodeConflict
 	}
 	coming := false
-	for _, x := range p.txns.prepared {
+	for _, x := range p.txns.prepared.all() {
 		for i := range x.keys {
 			k := &x.keys[i]
 			if !k.write || !k.exists || k.space != id {
@@ -112,7 +112,7 @@ func (p *Partition) free(t *preparedTxn) bool {
 
 // addTxn registers a prepared transaction and takes its locks, which are free.
 func (p *Partition) addTxn(t *preparedTxn) {
-	p.txns.prepared[t.id] = t
+	p.txns.prepared.set(t.id, t)
 	p.txns.bytes += t.bytes
 	p.txns.guards += len(t.guards)
 	for i := range t.keys {
@@ -136,7 +136,7 @@ func (p *Partition) addTxn(t *preparedTxn) {
 
 // removeTxn forgets a prepared transaction and gives its locks back.
 func (p *Partition) removeTxn(t *preparedTxn) {
-	delete(p.txns.prepared, t.id)
+	p.txns.prepared.remove(t.id)
 	p.txns.bytes -= t.bytes
 	p.txns.guards -= len(t.guards)
 	for i := range t.keys {
@@ -175,8 +175,12 @@ func (p *Partition) leased(k *preparedKey) (*entries, arena.Record, bool) {
 // dropLocks takes a space out of all prepared transactions: what they would do
 // to it is gone with it.
 func (p *Partition) dropLocks(id ID) {
-	for _, t := range p.txns.prepared {
-		keys, guards := t.keys[:0], t.guards[:0]
+	for _, old := range p.txns.prepared.all() {
+		// An image may have the old one.
+		changed := *old
+		t := &changed
+		var keys []preparedKey
+		var guards []guard
 		for i := range t.keys {
 			if k := t.keys[i]; k.space != id {
 				keys = append(keys, k)
@@ -196,6 +200,7 @@ func (p *Partition) dropLocks(id ID) {
 			}
 		}
 		t.keys, t.guards = keys, guards
+		p.txns.prepared.set(t.id, t)
 	}
 }
 

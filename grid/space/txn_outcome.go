@@ -3,7 +3,6 @@ package space
 import (
 	"cmp"
 	"encoding/binary"
-	"maps"
 	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
@@ -30,7 +29,7 @@ func (p *Partition) decide(o *Op, r *Result) Code {
 	if o.Flags&FlagSettled != 0 {
 		return p.settleTxn(o)
 	}
-	x, ok := p.txns.outcomes[o.Txn]
+	x, ok := p.txns.outcomes.get(o.Txn)
 	if ok {
 		r.Count = boolInt(x.commit)
 		return OK
@@ -49,7 +48,7 @@ func (p *Partition) decide(o *Op, r *Result) Code {
 		return OK
 	case until > p.clock.Add(maxHorizon):
 		return CodeInvalid
-	case len(p.txns.outcomes) >= maxOutcomes:
+	case p.txns.outcomes.len() >= maxOutcomes:
 		return CodeFull
 	}
 	p.setOutcome(o.Txn, outcome{commit: commit, open: commit, until: until, participants: participants})
@@ -60,7 +59,7 @@ func (p *Partition) decide(o *Op, r *Result) Code {
 // settleTxn notes that every participant of a commit has finished. The record
 // stays for Lease, for clients that do not know what became of it.
 func (p *Partition) settleTxn(o *Op) Code {
-	x, ok := p.txns.outcomes[o.Txn]
+	x, ok := p.txns.outcomes.get(o.Txn)
 	switch {
 	case !ok || !x.commit:
 		return CodeUnprepared
@@ -72,13 +71,13 @@ func (p *Partition) settleTxn(o *Op) Code {
 }
 
 func (p *Partition) setOutcome(id TxnID, x outcome) {
-	if old, ok := p.txns.outcomes[id]; ok && !old.open {
+	if old, ok := p.txns.outcomes.get(id); ok && !old.open {
 		p.txns.ends.Delete(old.end(id))
 	}
 	if !x.open {
 		p.txns.ends.Insert(x.end(id))
 	}
-	p.txns.outcomes[id] = x
+	p.txns.outcomes.set(id, x)
 }
 
 func (x *outcome) end(id TxnID) pairtree.Triple {
@@ -93,7 +92,7 @@ func (p *Partition) forgetOutcomes() {
 			return
 		}
 		p.txns.ends.Delete(end)
-		delete(p.txns.outcomes, TxnID{Session: SessionID(end[1]), Number: end[2]})
+		p.txns.outcomes.remove(TxnID{Session: SessionID(end[1]), Number: end[2]})
 	}
 }
 
@@ -109,7 +108,7 @@ type LapsedTxn struct {
 // call it.
 func (p *Partition) Lapsed(now Time, limit int) []LapsedTxn {
 	var lapsed []LapsedTxn
-	for _, t := range p.txns.prepared {
+	for _, t := range p.txns.prepared.all() {
 		if t.asks <= now {
 			lapsed = append(lapsed, LapsedTxn{t.id, t.home, t.until})
 		}
@@ -129,7 +128,7 @@ type UnsettledTxn struct {
 // ids. Only the goroutine that applies may call it.
 func (p *Partition) Unsettled(now Time, limit int) []UnsettledTxn {
 	var open []UnsettledTxn
-	for id, x := range p.txns.outcomes {
+	for id, x := range p.txns.outcomes.all() {
 		if x.open && x.until <= now {
 			open = append(open, UnsettledTxn{id, slices.Clone(x.participants)})
 		}
@@ -166,18 +165,27 @@ func (d *decoder) partitions() (ids []PartitionID) {
 	return ids
 }
 
-// append appends all transactions in a form that depends on nothing but them.
-func (t *transactions) append(dst []byte) []byte {
-	if len(t.prepared) == 0 && len(t.outcomes) == 0 {
+// frozenTxns is what an image has of transactions.
+type frozenTxns struct {
+	prepared frozenMap[TxnID, *preparedTxn]
+	outcomes frozenMap[TxnID, outcome]
+}
+
+func (t *transactions) freeze() frozenTxns {
+	return frozenTxns{prepared: t.prepared.freeze(), outcomes: t.outcomes.freeze()}
+}
+
+// encode returns all transactions in a form that depends on nothing but them.
+func (t *frozenTxns) encode() (dst []byte) {
+	if t.prepared.length == 0 && t.outcomes.length == 0 {
 		return dst
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(t.prepared)))
-	for _, id := range slices.SortedFunc(maps.Keys(t.prepared), TxnID.compare) {
-		dst = t.prepared[id].append(dst)
+	dst = binary.AppendUvarint(dst, uint64(t.prepared.length))
+	for _, x := range t.prepared.sorted(TxnID.compare) {
+		dst = x.append(dst)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(t.outcomes)))
-	for _, id := range slices.SortedFunc(maps.Keys(t.outcomes), TxnID.compare) {
-		x := t.outcomes[id]
+	dst = binary.AppendUvarint(dst, uint64(t.outcomes.length))
+	for id, x := range t.outcomes.sorted(TxnID.compare) {
 		dst = appendTxnID(dst, id)
 		dst = append(dst, boolByte(x.commit)|boolByte(x.open)<<1)
 		dst = binary.AppendUvarint(dst, uint64(x.until))
@@ -255,7 +263,7 @@ func (p *Partition) restoreTxns(b []byte) error {
 	damaged := &CorruptError{What: "export: transactions"}
 	for range d.count(MaxPrepared, 6) {
 		t := d.preparedTxn()
-		if d.failed || p.txns.prepared[t.id] != nil || !p.lockable(t) {
+		if d.failed || p.txns.has(t.id) || !p.lockable(t) {
 			return damaged
 		}
 		p.addTxn(t)

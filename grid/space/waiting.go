@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"maps"
-	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space/internal/pairtree"
 )
@@ -29,7 +27,7 @@ type waits struct {
 	seed    maphash.Seed
 	place   uint64 // of the last waiter that came
 	bytes   int
-	byPlace map[uint64]*waiter
+	byPlace cutMap[uint64, *waiter]
 	ends    pairtree.Tree // (end, place)
 	spaces  map[ID]*lines // of the spaces that somebody waits in
 
@@ -59,7 +57,7 @@ type Grant struct {
 
 // beginWaits makes the table of a new partition.
 func (p *Partition) beginWaits() {
-	p.waits = waits{seed: p.seed, byPlace: map[uint64]*waiter{}, spaces: map[ID]*lines{}}
+	p.waits = waits{seed: p.seed, byPlace: newCutMap[uint64, *waiter](spreadNumber), spaces: map[ID]*lines{}}
 	p.sessions.waits = &p.waits
 }
 
@@ -157,7 +155,7 @@ func (x *waiter) handOut(e *Entry) Op {
 // room for one more to wait, otherwise with the reason why not.
 func (p *Partition) mustWait(c *Command) Code {
 	w, o := &p.waits, &c.Ops[0]
-	if len(w.byPlace) >= maxWaiters || w.bytes+o.waitBytes() > maxWaiterBytes || p.sessions.waiting(c.Session) >= maxSessionWaiters {
+	if w.byPlace.len() >= maxWaiters || w.bytes+o.waitBytes() > maxWaiterBytes || p.sessions.waiting(c.Session) >= maxSessionWaiters {
 		return CodeFull
 	}
 	if _, code := p.filter(o.Template, o.Predicate); code != OK {
@@ -186,7 +184,7 @@ func (p *Partition) wait(c *Command) {
 
 // of returns the lines of a space, or nil if nobody waits in it.
 func (w *waits) of(id ID) *lines {
-	if len(w.byPlace) == 0 {
+	if w.byPlace.len() == 0 {
 		return nil
 	}
 	return w.spaces[id]
@@ -202,7 +200,7 @@ func (w *waits) add(x *waiter) {
 	}
 	in.join(w.seed, x)
 	w.place = x.place
-	w.byPlace[x.place] = x
+	w.byPlace.set(x.place, x)
 	w.ends.Insert(uint64(x.end), x.place)
 	w.bytes += x.op.waitBytes()
 }
@@ -213,7 +211,7 @@ func (w *waits) remove(x *waiter) {
 	if in.leave(x); in.waiters == 0 {
 		delete(w.spaces, x.op.Space)
 	}
-	delete(w.byPlace, x.place)
+	w.byPlace.remove(x.place)
 	w.ends.Delete(uint64(x.end), x.place)
 	w.bytes -= x.op.waitBytes()
 }
@@ -250,7 +248,8 @@ func (p *Partition) lapse() {
 		if !ok || Time(end) > p.clock {
 			return
 		}
-		p.endWait(p.waits.byPlace[place], CodeNotFound)
+		x, _ := p.waits.byPlace.get(place)
+		p.endWait(x, CodeNotFound)
 	}
 }
 
@@ -259,8 +258,9 @@ func (p *Partition) endWaitsIn(id ID) {
 	if p.waits.of(id) == nil {
 		return
 	}
-	for _, place := range p.waits.inOrder() {
-		if x := p.waits.byPlace[place]; x.op.Space == id {
+	all := p.waits.byPlace.freeze()
+	for _, x := range all.sorted(compareNumbers) {
+		if x.op.Space == id {
 			p.endWait(x, CodeNoSpace)
 		}
 	}
@@ -314,15 +314,20 @@ func (p *Partition) refused(code Code) Reply {
 	return r
 }
 
-// inOrder returns the places of all waiters, ascending.
-func (w *waits) inOrder() []uint64 { return slices.Sorted(maps.Keys(w.byPlace)) }
+// frozenWaits is the table of an image.
+type frozenWaits struct {
+	place   uint64
+	byPlace frozenMap[uint64, *waiter]
+}
+
+func (w *waits) freeze() frozenWaits { return frozenWaits{w.place, w.byPlace.freeze()} }
 
 // encode returns all waiters in a form that depends on nothing but them.
-func (w *waits) encode() (dst []byte) {
+func (w *frozenWaits) encode() (dst []byte) {
 	dst = binary.AppendUvarint(dst, w.place)
-	dst = binary.AppendUvarint(dst, uint64(len(w.byPlace)))
-	for _, place := range w.inOrder() {
-		x := w.byPlace[place]
+	dst = binary.AppendUvarint(dst, uint64(w.byPlace.length))
+	for place, x := range w.byPlace.sorted(compareNumbers) {
+		// What places it in its line is the writer's; the rest never changes.
 		dst = binary.AppendUvarint(dst, place)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(x.session))
 		dst = binary.AppendUvarint(dst, x.sequence)
@@ -338,7 +343,7 @@ func (p *Partition) restoreWaits(b []byte) error {
 	p.beginWaits()
 	d := decoder{b: b}
 	d.waiting(p)
-	if !d.done() || p.sessions.unattached != len(p.waits.byPlace) {
+	if !d.done() || p.sessions.unattached != p.waits.byPlace.len() {
 		return &CorruptError{What: "export: waiting commands"}
 	}
 	p.sessions.unattached = 0
