@@ -43,9 +43,6 @@ func (a *array) addNull() {
 	a.n++
 }
 
-// undo takes back all elements from the nth on, given where it began.
-func (a *array) undo(n, at int) { a.n, a.buf = n, a.buf[:at] }
-
 func (a *array) addInt64(v int64) { a.end(binary.BigEndian.AppendUint64(a.begin(), uint64(v))) }
 func (a *array) addInt32(v int32) { a.end(binary.BigEndian.AppendUint32(a.begin(), uint32(v))) }
 func (a *array) addInt16(v int16) { a.end(binary.BigEndian.AppendUint16(a.begin(), uint16(v))) }

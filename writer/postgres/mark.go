@@ -19,6 +19,7 @@ type mark struct {
 	build        int64
 	buildHistory space.History
 	buildEpoch   space.Epoch
+	settled      uint64 // as datapump.Standing has it
 }
 
 func (m *mark) position() space.Position { return space.Position{History: m.history, Seq: m.seq} }
@@ -45,14 +46,14 @@ func (s *session) lock(partitions []int16) (map[space.PartitionID]*mark, error) 
 	}
 	marks := make(map[space.PartitionID]*mark, len(partitions))
 	var (
-		p                                int16
-		epoch, seq, clock, build, bEpoch int64
-		history, bHistory                []byte
+		p                                         int16
+		epoch, seq, clock, build, bEpoch, settled int64
+		history, bHistory                         []byte
 	)
-	_, err = pgx.ForEachRow(rows, []any{&p, &history, &epoch, &seq, &clock, &build, &bHistory, &bEpoch}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&p, &history, &epoch, &seq, &clock, &build, &bHistory, &bEpoch, &settled}, func() error {
 		m := &mark{
 			epoch: space.Epoch(epoch), seq: space.Seq(seq), clock: space.Time(clock),
-			build: build, buildEpoch: space.Epoch(bEpoch),
+			build: build, buildEpoch: space.Epoch(bEpoch), settled: uint64(settled),
 		}
 		copy(m.history[:], history)
 		copy(m.buildHistory[:], bHistory)

@@ -54,12 +54,18 @@ func ownRelations(schema string, journal bool) []relation {
 			required("sink", "smallint"), required("partition", "smallint"), required("history", "bytea"),
 			required("epoch", "bigint"), required("seq", "bigint"), required("clock", "bigint"),
 			required("build", "bigint"), required("build_history", "bytea"), required("build_epoch", "bigint"),
+			required("settled", "bigint"),
 			// Written with every batch: room for the next version of the row.
 		}, more: "PRIMARY KEY (sink, partition)", with: "fillfactor = 40", unique: []string{"sink", "partition"}},
 		{name: in("space"), columns: []relationColumn{
 			required("sink", "smallint"), required("partition", "smallint"), required("id", "integer"),
 			required("name", "text"), required("relation", "text"), required("definition", "bytea"),
 		}, more: "PRIMARY KEY (sink, partition, id)", unique: []string{"sink", "partition", "id"}},
+		{name: in("dead_letter"), columns: []relationColumn{
+			required("sink", "smallint"), required("partition", "smallint"), required("seq", "bigint"), required("parked", "boolean"),
+			required("reason", "text"), required("space", "integer"), required("key", "bytea"), required("change", "bytea"),
+			required("at", "timestamp with time zone"),
+		}, more: "PRIMARY KEY (sink, partition, seq)", unique: []string{"sink", "partition", "seq"}},
 		{name: in("stage"), columns: []relationColumn{
 			required("sink", "smallint"), required("partition", "smallint"), required("build", "bigint"), required("space", "integer"),
 			required("key", "bytea"), optional("key_text", "text"), required("entry", "bytea"),

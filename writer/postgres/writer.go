@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/spacegrid/spacegrid/datapump"
-	"github.com/spacegrid/spacegrid/grid/space"
 )
 
 // Writer writes the changes of partitions into a database. All methods may be
@@ -33,8 +30,9 @@ type Writer struct {
 }
 
 var (
-	_ datapump.Sink     = (*Writer)(nil)
-	_ datapump.Resyncer = (*Writer)(nil)
+	_ datapump.Sink        = (*Writer)(nil)
+	_ datapump.Resyncer    = (*Writer)(nil)
+	_ datapump.DeadLetters = (*Writer)(nil)
 )
 
 // catalog is what a writer knows of its database once the tables have been
@@ -248,96 +246,4 @@ func (w *Writer) warn(ctx context.Context, tx pgx.Tx) error {
 			"fsync", fsync, "synchronous_commit", synchronous)
 	}
 	return nil
-}
-
-// session is one transaction of one call.
-type session struct {
-	*catalog
-	ctx context.Context
-	tx  pgx.Tx
-	w   *Writer
-}
-
-// transact runs fn in one transaction and returns once it is durable. An error of
-// fn rolls it back.
-func (w *Writer) transact(ctx context.Context, fn func(*session) error) error {
-	c, err := w.catalog(ctx)
-	if err != nil {
-		return err
-	}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		return fn(&session{catalog: c, ctx: ctx, tx: tx, w: w})
-	})
-	if err == nil {
-		return nil
-	}
-	explained := explain(err)
-	if _, ok := errors.AsType[*SchemaError](explained); ok {
-		w.forget()
-	}
-	return explained
-}
-
-// exec runs a statement whose parameters are arrays in binary form.
-func (s *session) exec(sql string, params ...[]byte) error {
-	prepared, err := s.tx.Conn().Prepare(s.ctx, sql, sql)
-	if err != nil {
-		return err
-	}
-	formats := make([]int16, len(params))
-	for i := range formats {
-		formats[i] = pgx.BinaryFormatCode
-	}
-	_, err = s.pg().ExecPrepared(s.ctx, prepared.Name, params, formats, nil).Close()
-	return err
-}
-
-func (s *session) pg() *pgconn.PgConn { return s.tx.Conn().PgConn() }
-
-// within runs fn in a savepoint, which an error undoes.
-func (s *session) within(fn func() error) error {
-	return pgx.BeginFunc(s.ctx, s.tx, func(pgx.Tx) error { return fn() })
-}
-
-// placed is what is known of a space of a partition.
-type place struct {
-	partition space.PartitionID
-	space     space.ID
-}
-
-// statements are the texts of the calls to the writer's own tables.
-type statements struct {
-	places, markNew, markRead, markFence, markMove, markBuild, markReplace string
-	spaces, spacePut, spaceDrop, spacesDrop                                string
-	stagePut, stageDrop, stagePage, stageSome                              string
-	journal                                                                string
-}
-
-func newStatements(schema string, sink int16) statements {
-	fill := strings.NewReplacer("{schema}", schema, "{sink}", fmt.Sprintf("%d::smallint", sink)).Replace
-	return statements{
-		places:  fill("SELECT DISTINCT name, relation FROM {schema}.space WHERE sink = {sink}"),
-		markNew: fill(`INSERT INTO {schema}.watermark VALUES ({sink}, $1, '', 0, 0, 0, 0, '', 0) ON CONFLICT DO NOTHING`),
-		markRead: fill(`SELECT partition, history, epoch, seq, clock, build, build_history, build_epoch FROM {schema}.watermark
-			WHERE sink = {sink} AND partition = ANY ($1) ORDER BY partition FOR NO KEY UPDATE`),
-		markFence: fill(`UPDATE {schema}.watermark SET history = $2, epoch = $3 WHERE sink = {sink} AND partition = $1`),
-		markMove: fill(`UPDATE {schema}.watermark w SET epoch = x.epoch, seq = x.seq, clock = x.clock
-			FROM unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) AS x(partition, history, epoch, seq, clock)
-			WHERE w.sink = {sink} AND w.partition = x.partition AND w.history = x.history AND w.epoch <= x.epoch`),
-		markBuild: fill(`UPDATE {schema}.watermark SET build = $2, build_history = $3, build_epoch = $4 WHERE sink = {sink} AND partition = $1`),
-		markReplace: fill(`UPDATE {schema}.watermark SET history = $2, epoch = $3, seq = $4, clock = $5, build_history = '', build_epoch = 0
-			WHERE sink = {sink} AND partition = $1`),
-		spaces: fill(`SELECT partition, id, name, relation, definition FROM {schema}.space WHERE sink = {sink} AND partition = ANY ($1) ORDER BY partition, id`),
-		spacePut: fill(`INSERT INTO {schema}.space (sink, partition, id, name, relation, definition) VALUES ({sink}, $1, $2, $3, $4, $5)
-			ON CONFLICT (sink, partition, id) DO UPDATE SET name = EXCLUDED.name, relation = EXCLUDED.relation, definition = EXCLUDED.definition`),
-		spaceDrop:  fill(`DELETE FROM {schema}.space WHERE sink = {sink} AND partition = $1 AND id = $2`),
-		spacesDrop: fill(`DELETE FROM {schema}.space WHERE sink = {sink} AND partition = $1`),
-		stagePut: fill(`INSERT INTO {schema}.stage (sink, partition, build, space, key, key_text, entry)
-			SELECT {sink}, $1, $2, $3, x.* FROM unnest($4::bytea[], $5::text[], $6::bytea[]) AS x`),
-		stageDrop: fill(`DELETE FROM {schema}.stage WHERE sink = {sink} AND partition = $1`),
-		stagePage: fill(`SELECT space, key, entry FROM {schema}.stage WHERE sink = {sink} AND partition = $1 AND build = $2
-			AND (space, key) > ($3, $4) ORDER BY space, key LIMIT $5`),
-		journal: fill(`INSERT INTO {schema}.journal (sink, partition, history, seq, op, space, key, value)
-			SELECT {sink}, x.* FROM unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::smallint[], $5::integer[], $6::bytea[], $7::bytea[]) AS x`),
-	}
 }
