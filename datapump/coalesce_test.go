@@ -99,7 +99,7 @@ func TestFold(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "changes") {
 			all = append(all, w.next())
 		}
-		kept, folded := f.fold(slices.Clone(all))
+		kept, folded := f.fold(slices.Clone(all), nil)
 		if folded != (len(kept) < len(all)) {
 			t.Fatalf("folded is %v with %d of %d changes", folded, len(kept), len(all))
 		}
@@ -191,7 +191,7 @@ func BenchmarkFold(b *testing.B) {
 	}
 	f := newFolder()
 	for b.Loop() {
-		f.fold(changes)
+		f.fold(changes, nil)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(changes)), "ns/change")
 }

@@ -43,6 +43,7 @@ type feed struct {
 	removed bool // no longer the pump's: only to be cleaned up
 
 	cursor
+	isolation
 	lag    lag
 	resync *resync // nil if none is under way
 }

@@ -204,14 +204,16 @@ func (p *Pump) fence(ctx context.Context, f *feed) bool {
 	d := f.src.Describe()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
 	defer cancel()
-	seq, err := p.cfg.Sink.Fence(ctx, Fence{Partition: f.id, History: d.History, Origin: d.Origin, Epoch: d.Epoch})
+	standing, err := p.cfg.Sink.Fence(ctx, Fence{Partition: f.id, History: d.History, Origin: d.Origin, Epoch: d.Epoch})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.epoch = d.Epoch
 	if err != nil {
 		return p.refusedLocked(f, err)
 	}
-	if f.fenced(seq); f.backlog() == 0 {
+	f.stands(&standing)
+	f.passed(standing.Seq)
+	if f.fenced(standing.Seq); f.backlog() == 0 {
 		p.recoveredLocked()
 	}
 	p.reportLocked(f)
@@ -295,6 +297,7 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	case len(changes) == 0:
 		return nothing
 	}
+	changes = changes[:f.cut(changes)]
 	n := cutBetweenCommands(changes, room.changes, at == 0)
 	if n == 0 {
 		return noRoom
@@ -310,10 +313,19 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	end := &changes[n-1]
 	s := Section{
 		Partition: f.id, History: f.history, Epoch: f.epoch,
-		After: f.watermark, Through: end.Seq, Clock: end.At, Changes: changes,
+		After: f.watermark, Through: end.Seq, Clock: end.At, Settled: f.settled,
+	}
+	s.Changes, s.Dead = f.split(changes, p.cfg.Now())
+	if len(f.held)+len(f.added) > p.cfg.MaxHeld {
+		p.overheld(f)
+		return nothing
 	}
 	if !p.cfg.EveryChange {
-		s.Changes, s.Folded = p.folder.fold(changes)
+		var plain func(*space.Change) bool
+		if f.suspect != 0 || len(f.plain) > 0 {
+			plain = f.plainly
+		}
+		s.Changes, s.Folded = p.folder.fold(s.Changes, plain)
 	}
 	p.mu.Lock()
 	p.mu.stats.Read += uint64(n)
@@ -321,6 +333,14 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	p.mu.Unlock()
 	p.batch.Sections = append(p.batch.Sections, s)
 	return gathered
+}
+
+// overheld makes a partition wait that holds too many keys back.
+func (p *Pump) overheld(f *feed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.state, f.err = Fencing, ErrTooManyHeld
+	f.retry.fail(p.cfg.Now(), p.cfg.Chance())
 }
 
 // cutBetweenCommands returns how many changes to take: at most limit, and never
@@ -360,7 +380,12 @@ func (p *Pump) apply(ctx context.Context, fed []*feed) {
 		p.mu.stats.Batches++
 		p.mu.stats.Written += uint64(written)
 		for i, f := range fed {
-			f.moved(p.batch.Sections[i].Through)
+			s := &p.batch.Sections[i]
+			f.wrote(s)
+			for j := range s.Dead {
+				p.deadLocked(f, &s.Dead[j])
+			}
+			f.moved(s.Through)
 			p.reportLocked(f)
 		}
 	}
@@ -375,16 +400,35 @@ func (p *Pump) apply(ctx context.Context, fed []*feed) {
 	}
 }
 
+// deadLocked counts a dead letter that is now in the side table.
+func (p *Pump) deadLocked(f *feed, l *DeadLetter) {
+	if l.Parked {
+		p.mu.stats.Parked++
+		return
+	}
+	p.mu.stats.Dead++
+	p.cfg.Logger.Error("datapump: the sink refuses a change for good; it is kept as a dead letter", "sink", p.cfg.Name,
+		"partition", f.id, "seq", l.Seq, "space", l.Space, "reason", l.Reason)
+}
+
 // rejectedLocked decides what follows from a failed batch. If the sink named the
 // partition, only that one is concerned; else all of them are fenced again,
 // because the batch may have been written in spite of the error.
 func (p *Pump) rejectedLocked(fed []*feed, err error) {
+	var refused *RefusedError
+	single := errors.As(err, &refused)
 	if id, ok := culprit(err); ok {
-		for _, f := range fed {
-			if f.id == id {
+		for i, f := range fed {
+			switch {
+			case f.id != id:
+				continue
+			case single && f.refuse(&p.batch.Sections[i], refused):
+				p.recoveredLocked() // a sink that refuses a change works
+				p.mu.stats.Refused++
+			default:
 				p.refusedLocked(f, err)
-				return
 			}
+			return
 		}
 	}
 	p.mu.stats.Failures++
@@ -400,8 +444,11 @@ func culprit(err error) (space.PartitionID, bool) {
 		alone   *PartitionError
 		gap     *GapError
 		foreign *ForeignError
+		refused *RefusedError
 	)
 	switch {
+	case errors.As(err, &refused):
+		return refused.Partition, true
 	case errors.As(err, &alone):
 		return alone.Partition, true
 	case errors.As(err, &gap):

@@ -40,6 +40,9 @@ type Config struct {
 	// DefaultBatchBytes. A single command beyond them is a batch of its own.
 	BatchChanges int
 	BatchBytes   int
+	// MaxHeld bounds the keys of one partition that are held back because of dead
+	// letters; default DefaultMaxHeld.
+	MaxHeld int
 	// CallTimeout bounds one call of the sink; default DefaultCallTimeout.
 	CallTimeout time.Duration
 	// Backoff says how a failing sink is tried again.
@@ -59,11 +62,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Sink == nil {
 		return c, errors.New("datapump: Config.Sink is missing")
 	}
-	if c.BatchChanges < 0 || c.BatchBytes < 0 || c.CallTimeout < 0 {
+	if c.BatchChanges < 0 || c.BatchBytes < 0 || c.CallTimeout < 0 || c.MaxHeld < 0 {
 		return c, errors.New("datapump: Config has a negative limit")
 	}
 	c.BatchChanges = cmp.Or(c.BatchChanges, DefaultBatchChanges)
 	c.BatchBytes = cmp.Or(c.BatchBytes, DefaultBatchBytes)
+	c.MaxHeld = cmp.Or(c.MaxHeld, DefaultMaxHeld)
 	c.CallTimeout = cmp.Or(c.CallTimeout, DefaultCallTimeout)
 	c.Backoff = c.Backoff.withDefaults()
 	if c.Logger == nil {

@@ -57,9 +57,9 @@ func (f *flaky) around(call func() error) error {
 	return f.ask(func(f *flaky) func() error { return f.after })
 }
 
-func (f *flaky) Fence(ctx context.Context, x datapump.Fence) (seq space.Seq, err error) {
-	err = f.around(func() (err error) { seq, err = f.Memory.Fence(ctx, x); return err })
-	return seq, err
+func (f *flaky) Fence(ctx context.Context, x datapump.Fence) (s datapump.Standing, err error) {
+	err = f.around(func() (err error) { s, err = f.Memory.Fence(ctx, x); return err })
+	return s, err
 }
 
 func (f *flaky) Apply(ctx context.Context, b *datapump.Batch) error {
@@ -91,8 +91,8 @@ func (r flakyResync) Write(ctx context.Context, def *space.Definition, entries [
 	return r.f.around(func() error { return r.Resync.Write(ctx, def, entries) })
 }
 
-func (r flakyResync) Finish(ctx context.Context) error {
-	return r.f.around(func() error { return r.Resync.Finish(ctx) })
+func (r flakyResync) Finish(ctx context.Context, dead []datapump.DeadLetter) error {
+	return r.f.around(func() error { return r.Resync.Finish(ctx, dead) })
 }
 
 // open starts a pump that is closed with the test.

@@ -1,8 +1,11 @@
 package datapump
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"iter"
+	"slices"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -13,7 +16,14 @@ type resync struct {
 	target Target
 	next   func() (resyncStep, bool)
 	stop   func()
+
+	dead      []DeadLetter // entries that the sink has refused
+	deadBytes int
 }
+
+// maxResyncDead bounds the dead letters of one resync, which are kept in memory
+// until its end.
+const maxResyncDead = 64 << 20
 
 // resyncStep is what one call of the sink gets.
 type resyncStep struct {
@@ -71,12 +81,59 @@ func (p *Pump) stepResync(ctx context.Context, f *feed) {
 	}
 	step, ok := f.resync.next()
 	if ok {
-		if err := f.resync.sink.Write(ctx, step.def, step.entries); err != nil {
+		if err := p.writeStep(ctx, f, step.def, step.entries); err != nil {
 			p.endResync(f, err)
 		}
 		return
 	}
-	p.endResync(f, f.resync.sink.Finish(ctx))
+	p.endResync(f, f.resync.sink.Finish(ctx, f.resync.dead))
+}
+
+// writeStep writes entries and makes dead letters of those that the sink refuses.
+func (p *Pump) writeStep(ctx context.Context, f *feed, def *space.Definition, entries []space.Entry) error {
+	err := f.resync.sink.Write(ctx, def, entries)
+	var refused *RefusedError
+	if err == nil || !errors.As(err, &refused) || len(entries) == 0 {
+		return err
+	}
+	at := slices.IndexFunc(entries, func(e space.Entry) bool { return e.Version == refused.Seq })
+	switch {
+	case at < 0 && len(entries) > 1:
+		// It does not say which: each half by itself.
+		half := len(entries) / 2
+		if err := p.writeStep(ctx, f, def, entries[:half]); err != nil {
+			return err
+		}
+		return p.writeStep(ctx, f, def, entries[half:])
+	case at < 0:
+		at = 0
+	}
+	if err := p.refuseEntry(f, def.ID, &entries[at], refused); err != nil {
+		return err
+	}
+	if at > 0 {
+		if err := p.writeStep(ctx, f, def, entries[:at]); err != nil {
+			return err
+		}
+	}
+	return p.writeStep(ctx, f, def, entries[at+1:])
+}
+
+// refuseEntry makes a dead letter of an entry: the change that would write it.
+func (p *Pump) refuseEntry(f *feed, id space.ID, e *space.Entry, refused *RefusedError) error {
+	c := space.Change{
+		Seq: e.Version, Op: space.Written, Space: id, Kind: e.Kind, Key: e.Key, Value: e.Value, Order: e.Order,
+		Deadline: e.Deadline, Attempts: e.Attempts,
+	}
+	l := DeadLetter{
+		Seq: e.Version, Space: id, Key: slices.Clone(e.Key), Change: c.Append(nil), Reason: cutReason(refused.Err), At: p.cfg.Now(),
+	}
+	r := f.resync
+	r.dead = append(r.dead, l)
+	if r.deadBytes += len(l.Change) + len(l.Key); r.deadBytes > maxResyncDead || len(r.dead) > p.cfg.MaxHeld {
+		return &PartitionError{Partition: f.id, Err: ErrTooManyHeld}
+	}
+	return nil
 }
 
 func (p *Pump) beginResync(ctx context.Context, f *feed) error {
@@ -122,6 +179,14 @@ func (p *Pump) endResync(f *feed, err error) {
 	}
 	p.recoveredLocked()
 	p.mu.stats.Resyncs++
+	slices.SortFunc(r.dead, func(a, b DeadLetter) int { return cmp.Compare(a.Seq, b.Seq) })
+	standing := Standing{Seq: r.target.Seq, Settled: f.settled}
+	for i := range r.dead {
+		standing.Hold(&r.dead[i])
+		p.deadLocked(f, &r.dead[i])
+	}
+	f.isolation = isolation{}
+	f.stands(&standing)
 	f.moved(r.target.Seq)
 	p.reportLocked(f)
 	p.cfg.Logger.Info("datapump: resynced", "sink", p.cfg.Name, "partition", f.id, "epoch", f.epoch, "seq", r.target.Seq)

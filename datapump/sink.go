@@ -11,20 +11,22 @@ import (
 // once: the sink's own transactions keep them apart.
 type Sink interface {
 	// Fence binds a partition's history and epoch in one transaction and returns
-	// how far the sink has come. From then on everything of a lower epoch of this
+	// how far the sink has come and what it holds back. From then on everything of a lower epoch of this
 	// history is refused. It fails with ErrFenced if a higher epoch was there
 	// first, and with a *ForeignError if the sink holds another history and does
 	// not stand exactly at f.Origin.
-	Fence(ctx context.Context, f Fence) (space.Seq, error)
-	// Apply writes a batch and the new watermarks in one transaction and returns
-	// once they are durable. Of each section it checks that the history is the
+	Fence(ctx context.Context, f Fence) (Standing, error)
+	// Apply writes a batch, its dead letters and the new watermarks in one
+	// transaction and returns once they are durable. Of each section it checks that the history is the
 	// one it holds (*ForeignError), that no higher epoch has fenced (ErrFenced),
 	// and that nothing is missing before the section (*GapError); what it has
-	// already, it skips. An error that concerns one partition is wrapped in a
-	// *PartitionError, and means that nothing of the batch was written. After any
-	// other error it may have been written or not: the pump fences again to find
-	// out. The batch is the pump's and may be used
-	// during the call only.
+	// already, it skips, dead letters included. A section with parked letters and
+	// another Settled than the partition's is refused with ErrSettled. A change
+	// that it refuses for good is named by a *RefusedError. An error that concerns
+	// one partition is wrapped in a *PartitionError, and means, as those named
+	// here do, that nothing of the batch was written. After any other error it may
+	// have been written or not: the pump fences again to find out. The batch is
+	// the pump's and may be used during the call only.
 	Apply(ctx context.Context, b *Batch) error
 }
 
@@ -41,12 +43,16 @@ type Resyncer interface {
 // Finish. It is used by one goroutine.
 type Resync interface {
 	// Write adds the entries of a space; every space is written at least once,
-	// also if it is empty. The entries may be used during the call only.
+	// also if it is empty. An entry that the sink refuses for good is named by a
+	// *RefusedError with its version; then nothing of the call was written. The
+	// entries may be used during the call only.
 	Write(ctx context.Context, def *space.Definition, entries []space.Entry) error
 	// Finish puts the replacement in force, with Target.Seq as watermark, in one
-	// transaction, and returns once it is durable. It fails with ErrFenced if
-	// another resync or a higher epoch came between.
-	Finish(ctx context.Context) error
+	// transaction, and returns once it is durable. dead are the letters of the
+	// partition from then on: those from before are void, for what they led to is
+	// in the replacement, or among dead; Standing.Settled stays. It fails with
+	// ErrFenced if another resync or a higher epoch came between.
+	Finish(ctx context.Context, dead []DeadLetter) error
 	// Abort gives the replacement up. It is called instead of Finish.
 	Abort()
 }
@@ -90,10 +96,14 @@ type Section struct {
 	Through   space.Seq
 	Clock     space.Time // partition clock at Through
 	// Changes are in the order of Seq. If Folded, repeated changes of one key
-	// have been folded into the last: the section is then meaningful as a whole
-	// only, and Change.More is 0 throughout.
+	// have been folded into the last, so that the section is meaningful as a whole
+	// only; a command of several changes is never folded.
 	Changes []space.Change
 	Folded  bool
+	// Dead are the changes of the range that are for the side table instead, in
+	// the order of Seq. Settled is the Standing that they were parked by.
+	Dead    []DeadLetter
+	Settled uint64
 }
 
 // Source is a partition as a pump sees it. All methods may be called by any

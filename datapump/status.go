@@ -25,6 +25,9 @@ type Stats struct {
 	Written  uint64 // changes handed over, after folding
 	Batches  uint64 // durable batches
 	Failures uint64 // failed calls of the sink
+	Refused  uint64 // batches that the sink refused because of one change
+	Dead     uint64 // changes that became dead letters
+	Parked   uint64 // changes that were parked behind dead letters
 	Resyncs  uint64 // finished resyncs
 }
 
@@ -41,7 +44,8 @@ type PartitionStatus struct {
 	Lag            time.Duration // age of the oldest change above the watermark
 	Retry          time.Time     // when trouble of this partition is tried again
 	Err            error         // the last trouble; nil once it is over
-	DeadLetters    uint64        // changes that the sink has refused for good; none does so yet
+	DeadLetters    uint64        // changes that the sink has refused for good and that nobody has settled
+	Parked         uint64        // changes that wait for those
 }
 
 // Status returns a summary of the pump. It does not wait for the sink.
@@ -63,7 +67,7 @@ func (p *Pump) Status() Status {
 		s.Partitions = append(s.Partitions, PartitionStatus{
 			Partition: f.id, State: c.state, History: c.history, Epoch: c.epoch, Watermark: c.watermark, Last: c.last,
 			BacklogChanges: c.backlog(), BacklogBytes: c.backlog() * uint64(p.mu.meanBytes), Lag: age,
-			Retry: c.retry.until, Err: c.err,
+			Retry: c.retry.until, Err: c.err, DeadLetters: f.letters, Parked: f.parked,
 		})
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int { return cmp.Compare(a.Partition, b.Partition) })

@@ -220,7 +220,7 @@ func fillPartition(b *testing.B, s *store.Store, id space.PartitionID, entries i
 			chunk = chunk[:0]
 		}
 	}
-	if err := r.Finish(b.Context()); err != nil {
+	if err := r.Finish(b.Context(), nil); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -151,7 +151,7 @@ func script(t *testing.T, c *crashes, old, next *sinktest.Source) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Finish(t.Context()); err != nil {
+	if err := r.Finish(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	next.Random(newRand(5), 60)

@@ -88,8 +88,9 @@ func (r *resync) Write(ctx context.Context, def *space.Definition, entries []spa
 	})
 }
 
-// Finish makes the generation the one that counts and removes the old one.
-func (r *resync) Finish(ctx context.Context) error {
+// Finish makes the generation the one that counts and removes the old one, with
+// its dead letters.
+func (r *resync) Finish(ctx context.Context, dead []datapump.DeadLetter) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -103,6 +104,14 @@ func (r *resync) Finish(ctx context.Context) error {
 			return fmt.Errorf("%w: partition %d has come to %d meanwhile, beyond %d", datapump.ErrFenced, r.to.Partition, m.Seq, r.to.Seq)
 		}
 		before = m.Position()
+		if err := tx.DropDead(r.to.Partition); err != nil {
+			return err
+		}
+		for i := range dead {
+			if err := putLetter(tx, r.to.Partition, &dead[i]); err != nil {
+				return err
+			}
+		}
 		if err := tx.DropGeneration(r.to.Partition, m.Generation); err != nil {
 			return err
 		}

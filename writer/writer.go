@@ -18,8 +18,9 @@ type Writer struct {
 }
 
 var (
-	_ datapump.Sink     = (*Writer)(nil)
-	_ datapump.Resyncer = (*Writer)(nil)
+	_ datapump.Sink        = (*Writer)(nil)
+	_ datapump.Resyncer    = (*Writer)(nil)
+	_ datapump.DeadLetters = (*Writer)(nil)
 )
 
 // New returns a writer over an open store, which stays the caller's to close.
@@ -37,11 +38,11 @@ func New(s *store.Store, log *slog.Logger) *Writer {
 // It does not wait for the disk. Whoever could be kept out by a fence writes
 // through the same open store, and nothing later is durable before the fence is;
 // a crash that undoes it has ended everybody.
-func (w *Writer) Fence(ctx context.Context, f datapump.Fence) (space.Seq, error) {
+func (w *Writer) Fence(ctx context.Context, f datapump.Fence) (datapump.Standing, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return datapump.Standing{}, err
 	}
-	var seq space.Seq
+	var standing datapump.Standing
 	err := w.store.UpdateSoon(func(tx *store.Tx) error {
 		m, err := tx.Mark(f.Partition)
 		if err != nil {
@@ -60,13 +61,15 @@ func (w *Writer) Fence(ctx context.Context, f datapump.Fence) (space.Seq, error)
 		default:
 			return &datapump.ForeignError{Partition: f.Partition, Stored: m.Position(), Offered: f.History}
 		}
-		seq = m.Seq
+		if standing, err = stand(tx, f.Partition, m.Seq); err != nil {
+			return err
+		}
 		if bound == m {
 			return nil
 		}
 		return tx.SetMark(f.Partition, &bound)
 	})
-	return seq, err
+	return standing, err
 }
 
 // admit refuses whoever comes with a lower epoch than one that was there.
@@ -116,6 +119,9 @@ func writeSection(tx *store.Tx, s *datapump.Section) error {
 	case s.Through <= m.Seq:
 		return nil
 	}
+	if err := checkSettled(tx, s); err != nil {
+		return err
+	}
 	sw := sectionWriter{tx: tx, partition: s.Partition, generation: m.Generation, spaces: map[space.ID]*counted{}}
 	for i := range s.Changes {
 		if c := &s.Changes[i]; c.Seq > m.Seq {
@@ -126,6 +132,13 @@ func writeSection(tx *store.Tx, s *datapump.Section) error {
 	}
 	if err := sw.finish(); err != nil {
 		return err
+	}
+	for i := range s.Dead {
+		if l := &s.Dead[i]; l.Seq > m.Seq {
+			if err := putLetter(tx, s.Partition, l); err != nil {
+				return err
+			}
+		}
 	}
 	m.Seq, m.Epoch, m.Clock = s.Through, s.Epoch, s.Clock
 	return tx.SetMark(s.Partition, &m)
@@ -211,10 +224,10 @@ func (w *sectionWriter) finish() error {
 	return nil
 }
 
-// Drop removes everything the store holds of a partition that this member no
+// Forget removes everything the store holds of a partition that this member no
 // longer has a replica of, and returns once that is durable. The partition must
 // have been removed from the pump.
-func (w *Writer) Drop(ctx context.Context, p space.PartitionID) error {
+func (w *Writer) Forget(ctx context.Context, p space.PartitionID) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -67,10 +67,22 @@ func contentOf(t testing.TB, s *store.Store, p space.PartitionID) (sinktest.Cont
 // The writer keeps the contract of a sink.
 func TestContract(t *testing.T) {
 	sinktest.Run(t, func(t *testing.T) sinktest.Opened {
-		s := openStore(t, vfs.NewMem())
-		return sinktest.Opened{Sink: writer.New(s, nil), Read: func(p space.PartitionID) (sinktest.Content, space.Position) {
-			return contentOf(t, s, p)
-		}}
+		fs := vfs.NewMem()
+		var open func() sinktest.Opened
+		open = func() sinktest.Opened {
+			s := openStore(t, fs)
+			return sinktest.Opened{
+				Sink: writer.New(s, nil),
+				Read: func(p space.PartitionID) (sinktest.Content, space.Position) { return contentOf(t, s, p) },
+				Reopen: func() sinktest.Opened {
+					if err := s.Close(); err != nil {
+						t.Error(err)
+					}
+					return open()
+				},
+			}
+		}
+		return open()
 	})
 }
 
@@ -114,7 +126,7 @@ func TestDrop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Drop(t.Context(), 7); err != nil {
+	if err := w.Forget(t.Context(), 7); err != nil {
 		t.Fatal(err)
 	}
 	if c, at := contentOf(t, s, 7); len(c) != 0 || at != (space.Position{}) {

@@ -1,8 +1,11 @@
 package sinktest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/spacegrid/spacegrid/datapump"
@@ -20,12 +23,15 @@ type memoryPartition struct {
 	position space.Position
 	epoch    space.Epoch
 	content  Content
+	dead     []datapump.DeadLetter // ascending by Seq
+	settled  uint64
 	build    *memoryResync // the one under way
 }
 
 var (
-	_ datapump.Sink     = (*Memory)(nil)
-	_ datapump.Resyncer = (*Memory)(nil)
+	_ datapump.Sink        = (*Memory)(nil)
+	_ datapump.Resyncer    = (*Memory)(nil)
+	_ datapump.DeadLetters = (*Memory)(nil)
 )
 
 // NewMemory returns an empty sink.
@@ -54,19 +60,23 @@ func (x *memoryPartition) admit(h space.History, e space.Epoch) error {
 }
 
 // Fence implements datapump.Sink.
-func (m *Memory) Fence(_ context.Context, f datapump.Fence) (space.Seq, error) {
+func (m *Memory) Fence(_ context.Context, f datapump.Fence) (datapump.Standing, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	x := m.part(f.Partition)
 	if err := x.admit(f.History, f.Epoch); err != nil {
-		return 0, err
+		return datapump.Standing{}, err
 	}
 	fresh := x.position.History.IsZero() && f.Origin.History.IsZero()
 	if x.position.History != f.History && !fresh && (x.position.History.IsZero() || x.position != f.Origin) {
-		return 0, &datapump.ForeignError{Partition: f.Partition, Stored: x.position, Offered: f.History}
+		return datapump.Standing{}, &datapump.ForeignError{Partition: f.Partition, Stored: x.position, Offered: f.History}
 	}
 	x.position.History, x.epoch = f.History, f.Epoch
-	return x.position.Seq, nil
+	s := datapump.Standing{Seq: x.position.Seq, Settled: x.settled}
+	for i := range x.dead {
+		s.Hold(&x.dead[i])
+	}
+	return s, nil
 }
 
 // Apply implements datapump.Sink.
@@ -86,6 +96,11 @@ func (m *Memory) Apply(_ context.Context, b *datapump.Batch) error {
 				x.content.Fold(&s.Changes[j])
 			}
 		}
+		for j := range s.Dead {
+			if s.Dead[j].Seq > x.position.Seq {
+				x.dead = append(x.dead, cloneLetter(&s.Dead[j]))
+			}
+		}
 		x.position.Seq, x.epoch = max(x.position.Seq, s.Through), s.Epoch
 	}
 	return nil
@@ -101,6 +116,8 @@ func (m *Memory) check(s *datapump.Section) error {
 		return &datapump.ForeignError{Partition: s.Partition, Stored: x.position, Offered: s.History}
 	case s.After > x.position.Seq:
 		return &datapump.GapError{Partition: s.Partition, Has: x.position.Seq, After: s.After}
+	case s.Settled != x.settled && slices.ContainsFunc(s.Dead, func(l datapump.DeadLetter) bool { return l.Parked }):
+		return datapump.ErrSettled
 	}
 	return nil
 }
@@ -146,7 +163,7 @@ func (r *memoryResync) Write(_ context.Context, def *space.Definition, entries [
 }
 
 // Finish implements datapump.Resync.
-func (r *memoryResync) Finish(context.Context) error {
+func (r *memoryResync) Finish(_ context.Context, dead []datapump.DeadLetter) error {
 	r.m.mu.Lock()
 	defer r.m.mu.Unlock()
 	if err := r.admit(); err != nil {
@@ -157,7 +174,10 @@ func (r *memoryResync) Finish(context.Context) error {
 		return fmt.Errorf("%w: the sink has come further", datapump.ErrFenced)
 	}
 	*x = memoryPartition{
-		position: space.Position{History: r.to.History, Seq: r.to.Seq}, epoch: r.to.Epoch, content: r.content,
+		position: space.Position{History: r.to.History, Seq: r.to.Seq}, epoch: r.to.Epoch, content: r.content, settled: x.settled,
+	}
+	for i := range dead {
+		x.dead = append(x.dead, cloneLetter(&dead[i]))
 	}
 	return nil
 }
@@ -169,4 +189,53 @@ func (r *memoryResync) Abort() {
 	if x := r.m.part(r.to.Partition); x.build == r {
 		x.build = nil
 	}
+}
+
+func cloneLetter(l *datapump.DeadLetter) datapump.DeadLetter {
+	c := *l
+	c.Key, c.Change = bytes.Clone(l.Key), bytes.Clone(l.Change)
+	return c
+}
+
+// List implements datapump.DeadLetters.
+func (m *Memory) List(_ context.Context, after datapump.LetterID, limit int) ([]datapump.Letter, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var letters []datapump.Letter
+	for _, p := range slices.Sorted(maps.Keys(m.parts)) {
+		for _, l := range m.parts[p].dead {
+			if len(letters) < limit && (p > after.Partition || p == after.Partition && l.Seq > after.Seq) {
+				letters = append(letters, datapump.Letter{Partition: p, DeadLetter: cloneLetter(&l)})
+			}
+		}
+	}
+	return letters, nil
+}
+
+// Replay implements datapump.DeadLetters.
+func (m *Memory) Replay(_ context.Context, id datapump.LetterID) error { return m.settle(id, false) }
+
+// Drop implements datapump.DeadLetters.
+func (m *Memory) Drop(_ context.Context, id datapump.LetterID) error { return m.settle(id, true) }
+
+func (m *Memory) settle(id datapump.LetterID, drop bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x := m.part(id.Partition)
+	s, err := datapump.Settle(slices.Values(x.dead), id.Seq, drop)
+	if err != nil {
+		return err
+	}
+	for i := range s.Apply {
+		c, _, err := space.DecodeChange(s.Apply[i].Change)
+		if err != nil {
+			return err
+		}
+		if x.content[c.Space] != nil || c.Op == space.Defined {
+			x.content.Fold(&c)
+		}
+	}
+	x.dead = slices.DeleteFunc(x.dead, func(l datapump.DeadLetter) bool { return slices.Contains(s.Remove, l.Seq) })
+	x.settled++
+	return nil
 }

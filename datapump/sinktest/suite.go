@@ -11,11 +11,11 @@ import (
 
 // Opened is a sink under test, and how to read back what it holds.
 type Opened struct {
-	Sink interface {
-		datapump.Sink
-		datapump.Resyncer
-	}
+	Sink FullSink
 	Read func(space.PartitionID) (Content, space.Position)
+	// Reopen closes the sink and opens it again over the same store; nil if what
+	// it holds ends with it.
+	Reopen func() Opened
 }
 
 // Run checks a sink against the contract; open returns an empty one each time.
@@ -36,6 +36,15 @@ func Run(t *testing.T, open func(*testing.T) Opened) {
 		{"of two resyncs the later one counts", (*suite).twoResyncs},
 		{"a claim leaves an entry as it is, its end writes attempts or a dead letter", (*suite).claims},
 		{"a resync is refused once a newer leader has fenced", (*suite).fencedResync},
+		{"dead letters and watermark are one transaction", (*suite).deadTogether},
+		{"a poison row in the middle of a batch is kept, its successors wait, the rest flows", (*suite).poison},
+		{"keys are held back over a restart", (*suite).heldOverRestart},
+		{"a replay releases what waited, in order", (*suite).replay},
+		{"a letter that is refused again stays", (*suite).replayRefused},
+		{"dropping a letter releases what waited for it", (*suite).drop},
+		{"a command is dead-lettered whole, and so are those that wait for it", (*suite).wholeCommand},
+		{"parking by an older standing is refused", (*suite).settledMeanwhile},
+		{"a resync replaces the dead letters too", (*suite).resyncDead},
 	} {
 		t.Run(x.promise, func(t *testing.T) {
 			s := &suite{T: t, Opened: open(t), rng: rand.New(rand.NewPCG(1, 2)), src: NewSource(3, space.History{3})}
@@ -54,11 +63,16 @@ type suite struct {
 
 func (s *suite) fence(f datapump.Fence) space.Seq {
 	s.Helper()
-	seq, err := s.Sink.Fence(s.Context(), f)
+	return s.stands(f).Seq
+}
+
+func (s *suite) stands(f datapump.Fence) datapump.Standing {
+	s.Helper()
+	standing, err := s.Sink.Fence(s.Context(), f)
 	if err != nil {
 		s.Fatal(err)
 	}
-	return seq
+	return standing
 }
 
 func (s *suite) apply(sections ...datapump.Section) error {
@@ -244,7 +258,7 @@ func (s *suite) resync() {
 	for step() {
 		s.holds(s.src, 10)
 	}
-	s.must(r.Finish(s.Context()))
+	s.must(r.Finish(s.Context(), nil))
 	s.holds(other, seq)
 	other.Random(s.rng, 20)
 	s.must(s.apply(other.Section(seq, other.Last())))
@@ -257,7 +271,7 @@ func (s *suite) abort() {
 	r, step, _ := s.begin(s.src)
 	step()
 	r.Abort()
-	if err := r.Finish(s.Context()); !errors.Is(err, datapump.ErrFenced) {
+	if err := r.Finish(s.Context(), nil); !errors.Is(err, datapump.ErrFenced) {
 		s.Fatalf("finishing after giving up is answered with %v", err)
 	}
 	s.holds(s.src, 10)
@@ -272,10 +286,10 @@ func (s *suite) twoResyncs() {
 	second, step, seq := s.begin(s.src)
 	for step() {
 	}
-	if err := first.Finish(s.Context()); !errors.Is(err, datapump.ErrFenced) {
+	if err := first.Finish(s.Context(), nil); !errors.Is(err, datapump.ErrFenced) {
 		s.Fatalf("the earlier resync is answered with %v", err)
 	}
-	s.must(second.Finish(s.Context()))
+	s.must(second.Finish(s.Context(), nil))
 	s.holds(s.src, seq)
 }
 
@@ -286,7 +300,7 @@ func (s *suite) fencedResync() {
 	step()
 	s.src.Apply(space.EpochCommand(0))
 	s.fence(s.src.Fence())
-	if err := r.Finish(s.Context()); !errors.Is(err, datapump.ErrFenced) {
+	if err := r.Finish(s.Context(), nil); !errors.Is(err, datapump.ErrFenced) {
 		s.Fatalf("the old leader's resync is answered with %v", err)
 	}
 	s.holds(s.src, 10)
@@ -321,7 +335,7 @@ func (s *suite) claims() {
 	r, more, seq := s.begin(src)
 	for more() {
 	}
-	s.must(r.Finish(s.Context()))
+	s.must(r.Finish(s.Context(), nil))
 	if step("claimed, after a resync", 1); seq != src.Last() {
 		s.Fatalf("the resync is of %d, not %d", seq, src.Last())
 	}

@@ -13,8 +13,8 @@ const (
 	kindMeta  = 'm' // name: a record of the whole store
 	kindSpace = 's' // partition u16, generation u8, space u32: Space
 	kindMark  = 'w' // partition u16: Mark
-	// kindDead holds refused changes: partition u16, seq u64. It is reserved;
-	// such rows outlive generations and are not counted as content.
+	// kindDead holds refused changes: partition u16, seq u64. Such rows outlive
+	// generations and are not counted as content.
 	kindDead = 'x'
 )
 

@@ -104,7 +104,11 @@ func (n *Snapshot) Scan(ctx context.Context, p space.PartitionID, generation uin
 }
 
 func scan(ctx context.Context, from pebble.Reader, prefix []byte, fn func(key, value []byte) error) error {
-	it, err := from.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	return scanRange(ctx, from, prefix, after(prefix), fn)
+}
+
+func scanRange(ctx context.Context, from pebble.Reader, begin, end []byte, fn func(key, value []byte) error) error {
+	it, err := from.NewIter(&pebble.IterOptions{LowerBound: begin, UpperBound: end})
 	if err != nil {
 		return fmt.Errorf("store: scan: %w", err)
 	}
