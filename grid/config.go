@@ -2,6 +2,7 @@ package grid
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 )
@@ -31,6 +32,9 @@ type Config struct {
 	Expect int
 	// Cluster keeps clusters apart that could hear each other; default "spacegrid".
 	Cluster string
+	// Source is the address that every outgoing connection to other members is bound
+	// to; default: what the system chooses.
+	Source string
 	// Zone groups members that may fail together; replicas are spread over zones.
 	Zone string
 	// RESP and HTTP are the addresses of this member's doors, told to clients.
@@ -42,6 +46,10 @@ type Config struct {
 	// AcceptLoss lets a cold start go on without members that do not report, if
 	// more than half do. What only they had is lost.
 	AcceptLoss bool
+	// Wall tells the time of day wherever a decision depends on it, such as when a
+	// lease ends that was given as a date. Leases themselves do not run by it. It is
+	// there to try out clocks that are wrong or jump; nil is the system's.
+	Wall func() time.Time
 	// Logger gets one line for each change of state; nil discards them.
 	Logger *slog.Logger
 	// OnFatal is called, once, when a disk fails in a way that the member cannot

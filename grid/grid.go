@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
@@ -22,6 +23,7 @@ type Grid struct {
 	handlers *handlers
 	record   *record // the embedded store; nil: remote, or nothing is kept
 	hints    hints
+	wall     func() time.Time // nil: the system's
 	closed   atomic.Bool
 }
 
@@ -60,6 +62,15 @@ func (g *Grid) Router() *cluster.Router { return g.router }
 
 // Node returns the member in this process, nil for a remote handle.
 func (g *Grid) Node() *cluster.Node { return g.node }
+
+// Wall returns the time of day as the member in this process has it; see
+// [Config].
+func (g *Grid) Wall() time.Time {
+	if g.wall == nil {
+		return time.Now()
+	}
+	return g.wall()
+}
 
 // Close ends the handle; an embedded member stops after what it has
 // acknowledged is in its store. It is safe to call twice.

@@ -19,10 +19,11 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Grid{handlers: &handlers{byName: map[string]Handler{}}}
+	g := &Grid{handlers: &handlers{byName: map[string]Handler{}}, wall: c.Wall}
 	node := cluster.NodeConfig{
 		Name: cluster.MemberID(c.Name), Listen: c.Listen, GossipAddr: c.Gossip, Seeds: c.Join,
 		ClusterName: c.Cluster, Zone: c.Zone, RESP: c.RESP, HTTP: c.HTTP, Expect: c.Expect,
+		Source: c.Source, Wall: c.Wall,
 		Partitions: c.Partitions, Copies: c.Copies, AcceptLoss: c.AcceptLoss,
 		Handlers: g.handlers, Logger: c.Logger, Logs: replica.LogStorageConfig{OnFatal: c.OnFatal},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 // The times of the demo.
@@ -29,6 +30,8 @@ const (
 	minHouse     = 100
 	killAfter    = 0.4 // part of the burst that is over when the leader is killed
 	maxDemoSeats = 1_000_000
+	// noDisks leaves the members' folders on the file system that there is.
+	noDisks = -1
 )
 
 type demoFlags struct {
@@ -95,7 +98,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	lc, err := newLocalCluster(ctx, folder, f.members, []string{"demo", "member"}, nil, "--resp", "-", "--http", "-", "--durability", "disk")
+	lc, err := lab.Open(ctx, lab.Config{Folder: folder, Members: f.members, Command: []string{"demo", "member"}, Flags: []string{"--durability", "disk"}, DiskBytes: noDisks})
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
@@ -106,7 +109,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	d.crowd = &crowd{seats: newSeatMap(d.house), ledger: d.ledger, seed: f.seed}
 	d.screen = newScreen(a.err, d.sample)
 	defer func() {
-		lc.end()
+		err = errors.Join(err, lc.End())
 		if f.keep {
 			a.notef("the data is in %s", folder)
 			return
@@ -147,7 +150,7 @@ func (a *app) reportDemo(d *demo) error {
 type demo struct {
 	flags   demoFlags
 	burst   time.Duration
-	cluster *localCluster
+	cluster *lab.Lab
 	house   []string // keys of all seats
 	crowd   *crowd
 	ledger  *ledger
@@ -155,7 +158,7 @@ type demo struct {
 	start   time.Time
 
 	opened    time.Time // the burst began
-	victim    *localMember
+	victim    *lab.Member
 	led       map[space.PartitionID]bool // what the victim led when it was killed
 	ledGroups int
 	killedAt  time.Time
@@ -165,19 +168,19 @@ type demo struct {
 
 func (d *demo) run(ctx context.Context) error {
 	d.screen.sayf("starting %d member processes", d.flags.members)
-	if err := d.cluster.startAll(); err != nil {
+	if err := d.cluster.StartAll(); err != nil {
 		return err
 	}
-	for _, m := range d.cluster.members {
-		if err := awaitLine(ctx, m.process(), deployedLine); err != nil {
+	for _, m := range d.cluster.All() {
+		if err := m.Process().AwaitLine(ctx, deployedLine); err != nil {
 			return err
 		}
 	}
-	if _, err := d.cluster.awaitSpread(ctx, 2); err != nil {
+	if _, err := d.cluster.AwaitSpread(ctx, 2); err != nil {
 		return err
 	}
 	for range windows {
-		g, err := grid.Dial(ctx, d.cluster.addrs()...)
+		g, err := grid.Dial(ctx, d.cluster.Addrs()...)
 		if err != nil {
 			return err
 		}
@@ -191,25 +194,6 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	return d.prove(ctx)
-}
-
-// awaitLine waits until a process has said a line.
-func awaitLine(ctx context.Context, c *child, want string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	for {
-		select {
-		case line, ok := <-c.lines:
-			if !ok {
-				return fmt.Errorf("%s ended: %s", c.name, c.tail())
-			}
-			if line == want {
-				return nil
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w: %s", c.name, ctx.Err(), c.tail())
-		}
-	}
 }
 
 // putOnSale creates the space and writes every seat.
@@ -284,30 +268,30 @@ func (d *demo) trouble(ctx context.Context) error {
 		return ctx.Err()
 	}
 	// On a busy machine a group may just be changing its leader.
-	led, err := d.cluster.awaitSpread(ctx, 1)
+	led, err := d.cluster.AwaitSpread(ctx, 1)
 	if err != nil {
 		return fmt.Errorf("before the kill: %w", err)
 	}
-	d.victim = d.cluster.busiest(led)
+	d.victim = d.cluster.Busiest(led)
 	d.led = map[space.PartitionID]bool{}
 	state := d.crowd.windows[0].Router().State()
 	for p, g := range state.Table {
-		if slices.Contains(led[d.victim.name], int(g)) {
+		if slices.Contains(led[d.victim.Name()], int(g)) {
 			d.led[space.PartitionID(p)] = true
 		}
 	}
-	d.ledGroups = len(led[d.victim.name])
-	d.screen.sayf("kill -9 %d: member %s, which leads %d of %d groups", d.victim.process().pid(), d.victim.name, d.ledGroups, groupCount(state))
+	d.ledGroups = len(led[d.victim.Name()])
+	d.screen.sayf("kill -9 %d: member %s, which leads %d of %d groups", d.victim.PID(), d.victim.Name(), d.ledGroups, groupCount(state))
 	d.killedAt = time.Now()
-	d.victim.kill()
+	d.victim.Kill()
 	if !sleep(ctx, deadTime) {
 		return ctx.Err()
 	}
-	d.screen.sayf("starting member %s again", d.victim.name)
-	if err := d.cluster.start(d.victim); err != nil {
+	d.screen.sayf("starting member %s again", d.victim.Name())
+	if err := d.victim.Start(); err != nil {
 		return err
 	}
-	return awaitLine(ctx, d.victim.process(), deployedLine)
+	return d.victim.Process().AwaitLine(ctx, deployedLine)
 }
 
 func groupCount(s *cluster.State) int { return len(s.Groups) }
@@ -325,14 +309,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // prove waits until the pump has nothing to do, reads everything back and judges.
 func (d *demo) prove(ctx context.Context) error {
 	d.screen.sayf("the sale is over: waiting for the member that came back, and for the pump")
-	if err := d.cluster.awaitReady(ctx); err != nil {
+	if err := d.cluster.AwaitReady(ctx); err != nil {
 		return err
 	}
-	if err := d.cluster.awaitAligned(ctx, pumpTime); err != nil {
+	if err := d.cluster.AwaitAligned(ctx, pumpTime); err != nil {
 		return err
 	}
 	var err error
-	if d.backlog, err = d.cluster.awaitPump(ctx, pumpTime); err != nil {
+	if d.backlog, err = d.cluster.AwaitPump(ctx, pumpTime); err != nil {
 		return err
 	}
 	d.screen.sayf("reading every seat from the grid")
@@ -345,16 +329,16 @@ func (d *demo) prove(ctx context.Context) error {
 		return err
 	}
 	d.screen.sayf("stopping the members, to read their stores from disk")
-	if err := d.cluster.stopAll(); err != nil {
+	if err := d.cluster.StopAll(); err != nil {
 		return err
 	}
-	for _, m := range d.cluster.members {
-		seats, err := readStore(ctx, m.storeDir(), d.crowd.windows[0].Partitions())
+	for _, m := range d.cluster.All() {
+		seats, err := readStore(ctx, m.StoreDir(), d.crowd.windows[0].Partitions())
 		if err != nil {
-			e.errors[m.name] = err
+			e.errors[m.Name()] = err
 			continue
 		}
-		e.stores[m.name] = seats
+		e.stores[m.Name()] = seats
 	}
 	for i := range d.ledger.receipts {
 		e.receipts = append(e.receipts, d.ledger.receipts[i].claim)
@@ -385,7 +369,7 @@ func (d *demo) sample() sample {
 		arrived: d.crowd.arrived.Load(), inside: d.crowd.inside.Load(),
 		free: len(*d.crowd.seats.free.Load()), tally: d.ledger.tally(),
 	}
-	s.members = d.cluster.states()
+	s.members = d.cluster.States()
 	return s
 }
 
@@ -400,7 +384,7 @@ func (d *demo) report() *demoReport {
 		Members: d.flags.members, Seats: d.flags.seats, Buyers: int(d.crowd.arrived.Load()),
 		Sold: v.sold, Acknowledged: t.sold, DoubleSold: v.doubleSold, AcknowledgedLost: v.lost, Phantom: v.phantom,
 		MissingSeats: v.missing, Refused: t.refused, Failed: t.failed, Indeterminate: t.unclear, IndeterminateWon: v.resolved,
-		Killed: d.cluster.all.killed(), GroupsLed: d.ledGroups, WriteGapMS: gap.Milliseconds(), PumpBacklog: d.backlog,
+		Killed: d.cluster.Killed(), GroupsLed: d.ledGroups, WriteGapMS: gap.Milliseconds(), PumpBacklog: d.backlog,
 		StoreMatches: v.storeMatches() && v.storesRead == d.flags.members, StoresRead: v.storesRead, StoreDifferences: v.storeDifferences,
 		QuietPerSecond: quietBuyers, BurstPerSecond: d.flags.buyers / d.flags.seconds,
 		P50MS: milliseconds(t.p50), P99MS: milliseconds(t.p99), Seconds: time.Since(d.start).Round(time.Millisecond).Seconds(), Seed: d.flags.seed,

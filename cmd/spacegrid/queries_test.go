@@ -19,6 +19,7 @@ import (
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/grid/space/predicate"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 // queriesData names another file than the sample to ask about, with the same
@@ -95,7 +96,7 @@ type strikes struct {
 // importStrikes starts a member and imports the file by the command line.
 func importStrikes(t *testing.T, csv string) *strikes {
 	t.Helper()
-	addrs, err := freePorts(t.Context(), 2)
+	addrs, err := lab.FreePorts(t.Context(), 2)
 	if err != nil {
 		t.Fatal(err)
 	}

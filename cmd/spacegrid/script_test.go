@@ -13,6 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 // TestMain lets scripts run the test binary as spacegrid.
@@ -38,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			addrs, err := freePorts(t.Context(), 2*portsPerMember)
+			addrs, err := lab.FreePorts(t.Context(), 2*portsPerMember)
 			if err != nil {
 				return err
 			}

@@ -23,6 +23,7 @@ const portBase = 7379
 type serveFlags struct {
 	config     grid.Config
 	durability string
+	clock      string
 	portBase   int
 	insecure   bool
 	logLevel   string
@@ -45,8 +46,13 @@ func (f *serveFlags) register(c *cobra.Command) {
 	p.StringVar(&f.config.HTTP, "http", "", "address for HTTP and WebSocket (default from --port-base; - for none)")
 	p.StringVar(&f.config.Listen, "listen", "", "address for members and remote clients (default from --port-base)")
 	p.StringVar(&f.config.Gossip, "gossip", "", "address for membership (default from --port-base)")
+	p.StringVar(&f.config.Source, "source", "", "address that connections to other members are bound to (default: the system's choice)")
+	p.StringVar(&f.clock, "clock", "", "file with an offset, such as -5s, that the wall clock is off by")
 	p.BoolVar(&f.insecure, "insecure", false, "listen beyond loopback though there is no TLS and there are no users")
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	if err := p.MarkHidden("clock"); err != nil {
+		panic(err) // there is no such flag
+	}
 }
 
 // complete fills in what follows from other flags, and refuses what cannot work.
@@ -61,6 +67,15 @@ func (f *serveFlags) complete() error {
 		f.config.InMemory = true
 	default:
 		return usagef("unknown durability %q: disk or memory", f.durability)
+	}
+	if f.config.Source != "" && net.ParseIP(f.config.Source) == nil {
+		return usagef("--source %q is no IP address", f.config.Source)
+	}
+	if f.clock != "" {
+		var err error
+		if f.config.Wall, err = offClock(f.clock); err != nil {
+			return usagef("--clock: %v", err)
+		}
 	}
 	if f.portBase < 1 || f.portBase > 65535-3 {
 		return usagef("--port-base %d is out of range", f.portBase)

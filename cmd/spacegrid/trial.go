@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 // Spaces that the trial makes: the data, what is written when everybody dies,
@@ -99,7 +100,7 @@ func (a *app) trial(ctx context.Context, data, key string, keep bool) (err error
 	if err != nil {
 		return err
 	}
-	lc, err := newLocalCluster(ctx, folder, trialMembers, []string{"serve"}, []string{"--resp", "--http"}, "--durability", "disk")
+	lc, err := lab.Open(ctx, lab.Config{Folder: folder, Members: trialMembers, Doors: true, Flags: []string{"--durability", "disk"}, DiskBytes: noDisks})
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
@@ -107,7 +108,7 @@ func (a *app) trial(ctx context.Context, data, key string, keep bool) (err error
 	t.report.Rows = len(want)
 	defer func() {
 		t.hangUp()
-		lc.end()
+		err = errors.Join(err, lc.End())
 		if keep {
 			a.notef("the data is in %s", folder)
 			return
@@ -117,7 +118,7 @@ func (a *app) trial(ctx context.Context, data, key string, keep bool) (err error
 	if err := t.run(ctx); err != nil {
 		return err
 	}
-	t.report.Killed = lc.all.killed()
+	t.report.Killed = lc.Killed()
 	t.report.Seconds = time.Since(start).Round(time.Millisecond).Seconds()
 	t.report.OK = t.report.good()
 	if err := a.json(&t.report); err != nil {
@@ -135,7 +136,7 @@ type trial struct {
 	data    string
 	key     string
 	folder  string
-	cluster *localCluster
+	cluster *lab.Lab
 	want    jsonRows // the input
 	start   time.Time
 	report  trialReport
@@ -145,7 +146,7 @@ type trial struct {
 }
 
 func (t *trial) run(ctx context.Context) error {
-	if err := t.cluster.startAll(); err != nil {
+	if err := t.cluster.StartAll(); err != nil {
 		return err
 	}
 	for _, step := range []struct {
@@ -191,23 +192,22 @@ func (t *trial) hangUp() {
 // dial waits until the cluster serves and connects to it.
 func (t *trial) dial(ctx context.Context, leaders int) (map[string][]int, error) {
 	t.hangUp()
-	led, err := t.cluster.awaitSpread(ctx, leaders)
+	led, err := t.cluster.AwaitSpread(ctx, leaders)
 	if err != nil {
 		return nil, err
 	}
-	t.g, err = grid.Dial(ctx, t.cluster.addrs()...)
+	t.g, err = grid.Dial(ctx, t.cluster.Addrs()...)
 	return led, err
 }
 
 // command runs a subcommand of this program to its end and returns what it wrote.
 func (t *trial) command(ctx context.Context, name string, args ...string) ([]string, error) {
-	args = append(args, "--addr", strings.Join(t.cluster.addrs(), ","), "--timeout", cliTimeout)
-	c, err := startChild(name, filepath.Join(t.folder, name+".log"), args...)
+	args = append(args, "--addr", strings.Join(t.cluster.Addrs(), ","), "--timeout", cliTimeout)
+	c, err := t.cluster.Start(name, append([]string{t.cluster.Binary()}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	t.cluster.all.add(c)
-	return c.output(ctx)
+	return c.Output(ctx)
 }
 
 // importUnderFire imports the data and kills the busiest leader when half of it
@@ -227,14 +227,14 @@ func (t *trial) importUnderFire(ctx context.Context) error {
 		lines, err := t.command(ctx, "import", "import", dataSpace, t.data, "--key", t.key, "-o", "json")
 		imported <- outcome{lines, err}
 	}()
-	victim := t.cluster.busiest(led)
-	watcher := t.cluster.members[0]
+	victim := t.cluster.Busiest(led)
+	watcher := t.cluster.All()[0]
 	if watcher == victim {
-		watcher = t.cluster.members[1]
+		watcher = t.cluster.All()[1]
 	}
-	err = poll(ctx, trialTime, "wait for half of the import", func(ctx context.Context) error {
-		var s memberStatus
-		if err := watcher.ask(ctx, "status", &s); err != nil {
+	err = lab.Poll(ctx, trialTime, "wait for half of the import", func(ctx context.Context) error {
+		var s lab.Status
+		if err := watcher.Ask(ctx, "status", &s); err != nil {
 			return err
 		}
 		if s.Entries < len(t.want)/2 {
@@ -250,10 +250,10 @@ func (t *trial) importUnderFire(ctx context.Context) error {
 		return fmt.Errorf("the import ended before half of it was seen: %w", o.err)
 	default:
 	}
-	t.sayf("kill -9 %d: member %s, which leads groups %v", victim.process().pid(), victim.name, led[victim.name])
-	victim.kill()
+	t.sayf("kill -9 %d: member %s, which leads groups %v", victim.PID(), victim.Name(), led[victim.Name()])
+	victim.Kill()
 	sleep(ctx, deadTime)
-	if err := t.cluster.start(victim); err != nil {
+	if err := victim.Start(); err != nil {
 		return err
 	}
 	o := <-imported
@@ -287,7 +287,7 @@ func (t *trial) rows(ctx context.Context, name string) (jsonRows, error) {
 
 // digestStatus is the digest of a member's own replica of one partition.
 type digestStatus struct {
-	partitionStatus
+	lab.PartitionStatus
 	Content string `json:"content"`
 	State   string `json:"state"`
 }
@@ -295,15 +295,15 @@ type digestStatus struct {
 // compareDigests asks every member for the digests of its own replicas until they
 // stand at the same change, and compares them.
 func (t *trial) compareDigests(ctx context.Context) error {
-	return poll(ctx, alignTime, "wait for equal positions", func(ctx context.Context) error {
-		if err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+	return lab.Poll(ctx, alignTime, "wait for equal positions", func(ctx context.Context) error {
+		if err := t.cluster.AwaitAligned(ctx, alignTime); err != nil {
 			return err
 		}
-		all := make([]map[int]digestStatus, len(t.cluster.members))
-		for i, m := range t.cluster.members {
+		all := make([]map[int]digestStatus, len(t.cluster.All()))
+		for i, m := range t.cluster.All() {
 			var ds []digestStatus
-			if err := m.ask(ctx, "digest", &ds); err != nil {
-				return fmt.Errorf("member %s: %w", m.name, err)
+			if err := m.Ask(ctx, "digest", &ds); err != nil {
+				return fmt.Errorf("member %s: %w", m.Name(), err)
 			}
 			all[i] = map[int]digestStatus{}
 			for _, d := range ds {
@@ -319,7 +319,7 @@ func (t *trial) compareDigests(ctx context.Context) error {
 				}
 				if have.Content != want.Content {
 					unequal++
-					t.findingf("partition %d at change %d: digest %s on %s, %s on %s", id, want.Seq, want.Content, t.cluster.members[0].name, have.Content, t.cluster.members[i].name)
+					t.findingf("partition %d at change %d: digest %s on %s, %s on %s", id, want.Seq, want.Content, t.cluster.All()[0].Name(), have.Content, t.cluster.All()[i].Name())
 				}
 			}
 		}

@@ -31,14 +31,14 @@ const (
 // needSnapshot keeps a member away while one group's log is emptied behind a
 // snapshot, and looks whether it says that it has received one.
 func (t *trial) needSnapshot(ctx context.Context) error {
-	led, err := t.cluster.leaders(ctx)
+	led, err := t.cluster.Leaders(ctx)
 	if err != nil {
 		return err
 	}
 	group := int(t.g.Router().State().Table[space.PartitionOf([]byte(ballastTag), t.g.Partitions())])
-	away := t.cluster.members[0]
-	for _, m := range t.cluster.members {
-		if !slices.Contains(led[m.name], group) {
+	away := t.cluster.All()[0]
+	for _, m := range t.cluster.All() {
+		if !slices.Contains(led[m.Name()], group) {
 			away = m
 		}
 	}
@@ -46,34 +46,34 @@ func (t *trial) needSnapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	away.kill()
+	away.Kill()
 	text := strings.Repeat("ballast ", ballastBytes/8)
 	for i := range ballastWrites {
 		if _, err := s.Write(ctx, word{ID: fmt.Sprintf("%s%d", ballastTag, i%ballastKeys), Text: text + fmt.Sprint(i)}); err != nil {
 			return fmt.Errorf("write %d: %w", i, err)
 		}
 	}
-	t.sayf("%d writes of %d KiB later, member %s comes back", ballastWrites, ballastBytes>>10, away.name)
-	before, err := os.ReadFile(away.process().log)
+	t.sayf("%d writes of %d KiB later, member %s comes back", ballastWrites, ballastBytes>>10, away.Name())
+	before, err := os.ReadFile(away.Process().Log())
 	if err != nil {
 		return err
 	}
-	if err := t.cluster.start(away, "--log-level", "debug"); err != nil {
+	if err := away.Start("--log-level", "debug"); err != nil {
 		return err
 	}
 	if _, err := t.dial(ctx, 1); err != nil {
 		return err
 	}
-	if err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+	if err := t.cluster.AwaitAligned(ctx, alignTime); err != nil {
 		return err
 	}
-	after, err := os.ReadFile(away.process().log)
+	after, err := os.ReadFile(away.Process().Log())
 	if err != nil {
 		return err
 	}
 	t.report.SnapshotReceived = bytes.Contains(after[len(before):], []byte(snapshotLine))
 	if !t.report.SnapshotReceived {
-		t.findingf("the log of %s does not say %q", away.name, snapshotLine)
+		t.findingf("the log of %s does not say %q", away.Name(), snapshotLine)
 	}
 	return t.compareDigests(ctx)
 }

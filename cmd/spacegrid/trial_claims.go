@@ -169,7 +169,7 @@ func (w *work) claimsLoad(ctx context.Context, c *crew) error {
 	if holdersErr != nil {
 		return holdersErr
 	}
-	if _, err := writer.output(ctx); err != nil {
+	if _, err := writer.Output(ctx); err != nil {
 		return fmt.Errorf("the writer: %w", err)
 	}
 	w.sayf("%d holders were killed; the load has ended; the others empty the queue", c.struck)

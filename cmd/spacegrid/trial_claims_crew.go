@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -22,8 +23,8 @@ const (
 type crew struct {
 	work   *work
 	flags  *claimsFlags
-	active []*child
-	all    []*child
+	active []*lab.Process
+	all    []*lab.Process
 	struck int
 }
 
@@ -46,9 +47,9 @@ func (c *crew) strikes(ctx context.Context) error {
 		if err := c.awaitWork(ctx, victim); err != nil {
 			return err
 		}
-		victim.kill()
-		if !victim.killed() {
-			return fmt.Errorf("%s ended by itself: %w: %s", victim.name, errors.Join(errEnded, victim.err), victim.tail())
+		victim.Kill()
+		if !victim.Killed() {
+			return fmt.Errorf("%s ended by itself: %w: %s", victim.Name(), errors.Join(lab.ErrEnded, victim.Err()), victim.Tail())
 		}
 		c.struck++
 		c.active = c.active[1:]
@@ -60,30 +61,30 @@ func (c *crew) strikes(ctx context.Context) error {
 }
 
 // awaitWork waits until a holder has claimed something, or ctx ends.
-func (c *crew) awaitWork(ctx context.Context, h *child) error {
+func (c *crew) awaitWork(ctx context.Context, h *lab.Process) error {
 	select {
-	case <-h.lines: // it says so once
+	case <-h.Lines(): // it says so once
 		return nil
-	case <-h.ended:
-		return fmt.Errorf("%s ended by itself: %w: %s", h.name, errEnded, h.tail())
+	case <-h.Ended():
+		return fmt.Errorf("%s ended by itself: %w: %s", h.Name(), lab.ErrEnded, h.Tail())
 	case <-ctx.Done():
 		return nil
 	case <-time.After(atWorkTime):
-		return fmt.Errorf("%s has claimed nothing in %s: %s", h.name, atWorkTime, h.tail())
+		return fmt.Errorf("%s has claimed nothing in %s: %s", h.Name(), atWorkTime, h.Tail())
 	}
 }
 
 // dismiss lets the holders end what they have begun, and waits for them.
 func (c *crew) dismiss(ctx context.Context) error {
 	for _, h := range c.active {
-		if err := h.stdin.Close(); err != nil {
-			return fmt.Errorf("%s ended by itself: %w: %s", h.name, err, h.tail())
+		if err := h.Dismiss(); err != nil {
+			return fmt.Errorf("%s ended by itself: %w: %s", h.Name(), err, h.Tail())
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dismissTime)
 	defer cancel()
 	for _, h := range c.active {
-		if _, err := h.output(ctx); err != nil {
+		if _, err := h.Output(ctx); err != nil {
 			return err
 		}
 	}
@@ -109,16 +110,16 @@ func (c *crew) history(left map[string]map[string]storedRow) (h *check.ClaimHist
 	}
 	t.groups = len(groups)
 	for _, x := range c.all {
-		lines, err := readWorkLog[holderLine](c.work.path(x.name))
+		lines, err := readWorkLog[holderLine](c.work.path(x.Name()))
 		if err != nil {
 			return nil, t, err
 		}
-		grants, open, err := grantsOf(x.name, lines, &t)
+		grants, open, err := grantsOf(x.Name(), lines, &t)
 		if err != nil {
 			return nil, t, err
 		}
 		h.Grants = append(h.Grants, grants...)
-		if x.killed() && open > 0 {
+		if x.Killed() && open > 0 {
 			t.killed++
 			t.abandoned += open
 		}

@@ -45,7 +45,7 @@ func errandLane(i int) string { return fmt.Sprintf("lane-%02d", i%errandLanes) }
 
 // makeErrands makes the queue and the space for what nobody can do.
 func (w *work) makeErrands(ctx context.Context) (err error) {
-	g, err := grid.Dial(ctx, w.cluster.addrs()...)
+	g, err := grid.Dial(ctx, w.cluster.Addrs()...)
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,10 +17,10 @@ import (
 // them again, and counts what differs from before. afterStop is called while
 // nothing runs, if it is not nil.
 func (t *trial) coldStart(ctx context.Context, afterStop func() error) (differences int, definitionsEqual bool, err error) {
-	if err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+	if err := t.cluster.AwaitAligned(ctx, alignTime); err != nil {
 		return 0, false, err
 	}
-	if _, err := t.cluster.awaitPump(ctx, alignTime); err != nil {
+	if _, err := t.cluster.AwaitPump(ctx, alignTime); err != nil {
 		return 0, false, err
 	}
 	before, err := t.everything(ctx)
@@ -35,7 +32,7 @@ func (t *trial) coldStart(ctx context.Context, afterStop func() error) (differen
 		return 0, false, err
 	}
 	t.hangUp()
-	if err := t.cluster.stopAll(); err != nil {
+	if err := t.cluster.StopAll(); err != nil {
 		return 0, false, err
 	}
 	if afterStop != nil {
@@ -43,12 +40,12 @@ func (t *trial) coldStart(ctx context.Context, afterStop func() error) (differen
 			return 0, false, err
 		}
 	}
-	for _, m := range t.cluster.members {
-		if err := removeLogs(m); err != nil {
+	for _, m := range t.cluster.All() {
+		if err := m.RemoveLogs(); err != nil {
 			return 0, false, err
 		}
 	}
-	if err := t.cluster.startAll(); err != nil {
+	if err := t.cluster.StartAll(); err != nil {
 		return 0, false, err
 	}
 	if _, err := t.dial(ctx, 1); err != nil {
@@ -74,23 +71,6 @@ func (t *trial) coldStart(ctx context.Context, afterStop func() error) (differen
 		differences += n
 	}
 	return differences, definitionsEqual, nil
-}
-
-// removeLogs removes everything of a member but its store.
-func removeLogs(m *localMember) error {
-	if _, err := os.Stat(m.logDir()); err != nil {
-		return fmt.Errorf("the logs are not where they should be: %w", err)
-	}
-	names, err := os.ReadDir(m.dir)
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		if path := filepath.Join(m.dir, n.Name()); path != m.storeDir() {
-			err = errors.Join(err, os.RemoveAll(path))
-		}
-	}
-	return err
 }
 
 // definitions returns all definitions as text.

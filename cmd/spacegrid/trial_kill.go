@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 const (
@@ -25,26 +26,26 @@ func (t *trial) followThroughKill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	victim := t.cluster.busiest(led)
-	urls := []string{"ws://" + victim.flag("--http") + "/v1/ws"}
-	for _, m := range t.cluster.members {
+	victim := t.cluster.Busiest(led)
+	urls := []string{"ws://" + victim.Flag("--http") + "/v1/ws"}
+	for _, m := range t.cluster.All() {
 		if m != victim {
-			urls = append(urls, "ws://"+m.flag("--http")+"/v1/ws")
+			urls = append(urls, "ws://"+m.Flag("--http")+"/v1/ws")
 		}
 	}
 	t.feed = follow(ctx, feedSpace, urls)
 	defer t.feed.close()
 	for i := range feedWrites {
 		if i == feedWrites/2 {
-			t.sayf("kill -9 %d: member %s, which the client listens to", victim.process().pid(), victim.name)
-			victim.kill()
+			t.sayf("kill -9 %d: member %s, which the client listens to", victim.PID(), victim.Name())
+			victim.Kill()
 		}
 		if _, err := s.Write(ctx, word{ID: fmt.Sprintf("feed-%05d", i), Text: "x"}); err != nil {
 			return fmt.Errorf("write %d: %w", i, err)
 		}
 		sleep(ctx, feedPause)
 	}
-	err = poll(ctx, alignTime, "wait for the client to see everything", func(context.Context) error {
+	err = lab.Poll(ctx, alignTime, "wait for the client to see everything", func(context.Context) error {
 		if n := t.feed.count(); n < feedWrites {
 			return fmt.Errorf("it has seen %d of %d; %v", n, feedWrites, t.feed.violations)
 		}
@@ -63,16 +64,16 @@ func (t *trial) followThroughKill(ctx context.Context) error {
 	if f.away > 30*time.Second || f.connects < 2 {
 		t.findingf("the client was away for %s, in %d connections", f.away, f.connects)
 	}
-	return t.cluster.start(victim)
+	return victim.Start()
 }
 
 // socketAgainstStores compares what the WebSocket client saw with the stores.
 func (t *trial) socketAgainstStores(ctx context.Context, partitions int) error {
 	t.report.SocketEqual = true
-	for _, m := range t.cluster.members {
-		rows, err := scanStore(ctx, m.storeDir(), feedSpace, partitions)
+	for _, m := range t.cluster.All() {
+		rows, err := scanStore(ctx, m.StoreDir(), feedSpace, partitions)
 		if err != nil {
-			return fmt.Errorf("store of %s: %w", m.name, err)
+			return fmt.Errorf("store of %s: %w", m.Name(), err)
 		}
 		bad := len(rows) != len(t.feed.changes)
 		for key, r := range rows {
@@ -80,7 +81,7 @@ func (t *trial) socketAgainstStores(ctx context.Context, partitions int) error {
 		}
 		if bad {
 			t.report.SocketEqual = false
-			t.findingf("the client saw %d changes, the store of %s has %d rows, or others", len(t.feed.changes), m.name, len(rows))
+			t.findingf("the client saw %d changes, the store of %s has %d rows, or others", len(t.feed.changes), m.Name(), len(rows))
 		}
 	}
 	return nil
@@ -120,7 +121,7 @@ func (t *trial) killAll(ctx context.Context) error {
 				mu.Lock()
 				acked[v.ID] = text
 				if len(acked) == lastWords {
-					t.cluster.killAll()
+					t.cluster.KillAll()
 					cancel()
 				}
 				mu.Unlock()
@@ -128,11 +129,10 @@ func (t *trial) killAll(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	t.cluster.awaitEnd()
 	t.report.AckedBeforeKill = len(acked)
 	t.sayf("%d acknowledged, then kill -9 to all of them; starting again", len(acked))
 	t.hangUp()
-	if err := t.cluster.startAll(); err != nil {
+	if err := t.cluster.StartAll(); err != nil {
 		return err
 	}
 	if _, err := t.dial(ctx, 1); err != nil {

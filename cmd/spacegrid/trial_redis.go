@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 )
 
@@ -30,28 +29,26 @@ func (t *trial) redisTools(ctx context.Context) error {
 	if _, err := t.dial(ctx, 1); err != nil {
 		return err
 	}
-	for _, m := range t.cluster.members {
-		host, port, err := net.SplitHostPort(m.flag("--resp"))
+	for _, m := range t.cluster.All() {
+		host, port, err := net.SplitHostPort(m.Flag("--resp"))
 		if err != nil {
 			return err
 		}
-		log := filepath.Join(t.folder, m.name+"."+redisBenchmark+".log")
-		c, err := startProgram(redisBenchmark, log, tool, "-h", host, "-p", port, "-n", redisRequests, "-q", "-t", "ping,set,get,incr,hset,mset")
+		c, err := t.cluster.Start(m.Name()+"."+redisBenchmark, tool, "-h", host, "-p", port, "-n", redisRequests, "-q", "-t", "ping,set,get,incr,hset,mset")
 		if err != nil {
 			return err
 		}
-		t.cluster.all.add(c)
-		lines, err := c.output(ctx)
+		lines, err := c.Output(ctx)
 		if err != nil {
 			return err
 		}
-		said, err := os.ReadFile(log)
+		said, err := os.ReadFile(c.Log())
 		if err != nil {
 			return err
 		}
 		for _, line := range append(lines, strings.Split(string(said), "\n")...) {
 			if low := strings.ToLower(line); strings.Contains(low, "warning") || strings.Contains(low, "error") {
-				return fmt.Errorf("%s against %s: %s", redisBenchmark, m.name, line)
+				return fmt.Errorf("%s against %s: %s", redisBenchmark, m.Name(), line)
 			}
 		}
 		t.report.RedisMembers++

@@ -15,6 +15,7 @@ import (
 const (
 	socketCredit = 50_000 // events that a member may send ahead
 	socketTime   = 10 * time.Second
+	socketPause  = 50 * time.Millisecond // between two attempts to connect
 )
 
 // socketFrame is what a member sends over grid.v1, as far as the trial looks.
@@ -88,7 +89,7 @@ func (f *follower) run(ctx context.Context) {
 			f.violatef("%v", bad)
 			return
 		}
-		sleep(ctx, askPoll)
+		sleep(ctx, socketPause)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 const (
@@ -40,44 +41,44 @@ func (t *trial) traceSync(ctx context.Context) error {
 	if _, err := s.Write(ctx, word{ID: marker, Text: "first"}); err != nil {
 		return err
 	}
-	if err := t.cluster.awaitAligned(ctx, alignTime); err != nil {
+	if err := t.cluster.AwaitAligned(ctx, alignTime); err != nil {
 		return err
 	}
-	led, err := t.cluster.leaders(ctx)
+	led, err := t.cluster.Leaders(ctx)
 	if err != nil {
 		return err
 	}
 	group := int(t.g.Router().State().Table[space.PartitionOf([]byte(marker), t.g.Partitions())])
-	tracers := map[string]*child{}
-	for _, m := range t.cluster.members {
-		c, err := startProgram("strace", filepath.Join(t.folder, m.name+".strace.log"), strace, "-f", "-ttt", "-yy", "-s", "2048",
+	tracers := map[string]*lab.Process{}
+	for _, m := range t.cluster.All() {
+		c, err := t.cluster.Start(m.Name()+".strace", strace, "-f", "-ttt", "-yy", "-s", "2048",
 			"-e", "trace=read,recvfrom,recvmsg,write,writev,pwrite64,pwritev,sendto,sendmsg,fsync,fdatasync",
-			"-o", m.traceFile(t.folder), "-p", strconv.Itoa(m.process().pid()))
+			"-o", t.traceFile(m), "-p", strconv.Itoa(m.PID()))
 		if err != nil {
 			return err
 		}
-		tracers[m.name] = t.cluster.all.add(c)
+		tracers[m.Name()] = c
 	}
 	sleep(ctx, straceSettle)
 	_, failed := s.Write(ctx, word{ID: marker, Text: "second"})
 	sleep(ctx, straceSettle)
 	for _, c := range tracers {
-		if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
-			return fmt.Errorf("strace: %w: %s", err, c.tail())
+		if err := c.Signal(syscall.SIGINT); err != nil {
+			return fmt.Errorf("strace: %w: %s", err, c.Tail())
 		}
-		<-c.ended
+		<-c.Ended()
 	}
 	if failed != nil {
 		return failed
 	}
 	var leader []systemCall
 	var followers [][]systemCall
-	for _, m := range t.cluster.members {
+	for _, m := range t.cluster.All() {
 		calls, err := t.traceOf(m)
 		if err != nil {
 			return err
 		}
-		if slices.Contains(led[m.name], group) {
+		if slices.Contains(led[m.Name()], group) {
 			leader = calls
 		} else {
 			followers = append(followers, calls)
@@ -91,12 +92,12 @@ func (t *trial) traceSync(ctx context.Context) error {
 	return nil
 }
 
-func (m *localMember) traceFile(folder string) string {
-	return filepath.Join(folder, m.name+".trace")
+func (t *trial) traceFile(m *lab.Member) string {
+	return filepath.Join(t.folder, m.Name()+".trace")
 }
 
-func (t *trial) traceOf(m *localMember) ([]systemCall, error) {
-	f, err := os.Open(m.traceFile(t.folder))
+func (t *trial) traceOf(m *lab.Member) ([]systemCall, error) {
+	f, err := os.Open(t.traceFile(m))
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func (w *work) takesJudged(ctx context.Context, f takesFlags, r *takesReport) (c
 
 // takesLoad runs the client, and kills leaders while its load lasts.
 func (w *work) takesLoad(ctx context.Context, f takesFlags) error {
-	g, err := grid.Dial(ctx, w.cluster.addrs()...)
+	g, err := grid.Dial(ctx, w.cluster.Addrs()...)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (w *work) takesLoad(ctx context.Context, f takesFlags) error {
 	w.sayf("the load has ended; the takers empty the space")
 	draining, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	if _, err := c.output(draining); err != nil {
+	if _, err := c.Output(draining); err != nil {
 		return fmt.Errorf("the client: %w", err)
 	}
 	return nil
@@ -149,7 +149,7 @@ func (w *work) drainParcels(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.close()) }()
-	g, err := grid.Dial(ctx, w.cluster.addrs()...)
+	g, err := grid.Dial(ctx, w.cluster.Addrs()...)
 	if err != nil {
 		return err
 	}

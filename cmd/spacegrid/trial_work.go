@@ -19,6 +19,7 @@ import (
 
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -76,7 +77,7 @@ type work struct {
 	app     *app
 	flags   workFlags
 	folder  string
-	cluster *localCluster
+	cluster *lab.Lab
 	start   time.Time
 	killer  leaderKiller
 	defects []string // what should not be, beside what a checker has found
@@ -93,24 +94,24 @@ func (a *app) runWork(ctx context.Context, f workFlags, do func(context.Context,
 	if err != nil {
 		return err
 	}
-	lc, err := newLocalCluster(ctx, folder, trialMembers, []string{"serve"}, nil, "--resp", "-", "--http", "-", "--durability", "disk", "--log-level", "warn")
+	lc, err := lab.Open(ctx, lab.Config{Folder: folder, Members: trialMembers, Flags: []string{"--durability", "disk", "--log-level", "warn"}, DiskBytes: noDisks})
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
 	w := &work{app: a, flags: f, folder: folder, cluster: lc, start: time.Now()}
 	w.killer = leaderKiller{work: w}
 	defer func() {
-		lc.end()
+		err = errors.Join(err, lc.End())
 		if f.keep {
 			a.notef("the data is in %s", folder)
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(folder))
 	}()
-	if err := lc.startAll(); err != nil {
+	if err := lc.StartAll(); err != nil {
 		return err
 	}
-	if err := lc.awaitReady(ctx); err != nil {
+	if err := lc.AwaitReady(ctx); err != nil {
 		return err
 	}
 	return do(ctx, w)
@@ -131,12 +132,9 @@ func (w *work) defectf(format string, args ...any) {
 func (w *work) path(name string) string { return filepath.Join(w.folder, name) }
 
 // client starts this program as a client of the run.
-func (w *work) client(name string, args ...string) (*child, error) {
-	c, err := startChild(name, w.path(name+".log"), append(args, "--addr", strings.Join(w.cluster.addrs(), ","))...)
-	if err != nil {
-		return nil, err
-	}
-	return w.cluster.all.add(c), nil
+func (w *work) client(name string, args ...string) (*lab.Process, error) {
+	command := append([]string{w.cluster.Binary()}, args...)
+	return w.cluster.Start(name, append(command, "--addr", strings.Join(w.cluster.Addrs(), ","))...)
 }
 
 // enough adds defects if leaders were not killed as often, or work not done as
@@ -177,13 +175,13 @@ func (w *work) conclude(report any, verdict string, complaints []string, err err
 
 // settled waits until all members are there and their stores have everything.
 func (w *work) settled(ctx context.Context) error {
-	if err := w.cluster.awaitReady(ctx); err != nil {
+	if err := w.cluster.AwaitReady(ctx); err != nil {
 		return err
 	}
-	if err := w.cluster.awaitAligned(ctx, alignTime); err != nil {
+	if err := w.cluster.AwaitAligned(ctx, alignTime); err != nil {
 		return err
 	}
-	_, err := w.cluster.awaitPump(ctx, pumpTime)
+	_, err := w.cluster.AwaitPump(ctx, pumpTime)
 	return err
 }
 
@@ -196,12 +194,12 @@ type spaceCount struct {
 // onlyVisible waits until no member has any entry but those of one space that
 // everybody sees: entries that are claimed, or rest after a nack, count as there.
 func (w *work) onlyVisible(ctx context.Context, name string) error {
-	return poll(ctx, drainTime, "wait until nothing is hidden", func(ctx context.Context) error {
-		for _, m := range w.cluster.members {
-			var s memberStatus
+	return lab.Poll(ctx, drainTime, "wait until nothing is hidden", func(ctx context.Context) error {
+		for _, m := range w.cluster.All() {
+			var s lab.Status
 			var spaces []spaceCount
-			if err := errors.Join(m.ask(ctx, "status", &s), m.ask(ctx, "spaces", &spaces)); err != nil {
-				return fmt.Errorf("member %s: %w", m.name, err)
+			if err := errors.Join(m.Ask(ctx, "status", &s), m.Ask(ctx, "spaces", &spaces)); err != nil {
+				return fmt.Errorf("member %s: %w", m.Name(), err)
 			}
 			for _, x := range spaces {
 				if x.Name == name {
@@ -209,7 +207,7 @@ func (w *work) onlyVisible(ctx context.Context, name string) error {
 				}
 			}
 			if s.Entries > 0 {
-				return fmt.Errorf("%d more entries on member %s", s.Entries, m.name)
+				return fmt.Errorf("%d more entries on member %s", s.Entries, m.Name())
 			}
 		}
 		return nil
@@ -218,7 +216,7 @@ func (w *work) onlyVisible(ctx context.Context, name string) error {
 
 // contents reads spaces from the grid.
 func (w *work) contents(ctx context.Context, names ...string) (all map[string]map[string]storedRow, partitions int, err error) {
-	g, err := grid.Dial(ctx, w.cluster.addrs()...)
+	g, err := grid.Dial(ctx, w.cluster.Addrs()...)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -235,15 +233,15 @@ func (w *work) contents(ctx context.Context, names ...string) (all map[string]ma
 // storesDiffer stops the members and counts the entries in which their stores are
 // not what the grid was.
 func (w *work) storesDiffer(ctx context.Context, want map[string]map[string]storedRow, partitions int) (int, error) {
-	if err := w.cluster.stopAll(); err != nil {
+	if err := w.cluster.StopAll(); err != nil {
 		return 0, err
 	}
 	n := 0
-	for _, m := range w.cluster.members {
+	for _, m := range w.cluster.All() {
 		for _, name := range slices.Sorted(maps.Keys(want)) {
-			have, err := scanStore(ctx, m.storeDir(), name, partitions)
+			have, err := scanStore(ctx, m.StoreDir(), name, partitions)
 			if err != nil {
-				return n, fmt.Errorf("store of %s: %w", m.name, err)
+				return n, fmt.Errorf("store of %s: %w", m.Name(), err)
 			}
 			bad := 0
 			for key, r := range want[name] {
@@ -257,7 +255,7 @@ func (w *work) storesDiffer(ctx context.Context, want map[string]map[string]stor
 				}
 			}
 			if bad > 0 {
-				w.defectf("the store of %s differs from the grid in %d entries of space %s", m.name, bad, name)
+				w.defectf("the store of %s differs from the grid in %d entries of space %s", m.Name(), bad, name)
 			}
 			n += bad
 		}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
 const (
@@ -31,7 +33,7 @@ func (k *leaderKiller) run(ctx, whole context.Context) error {
 	last := ""
 	for {
 		begun := time.Now()
-		led, err := k.work.cluster.awaitSpread(whole, 1)
+		led, err := k.work.cluster.AwaitSpread(whole, 1)
 		if err != nil {
 			return err
 		}
@@ -39,7 +41,7 @@ func (k *leaderKiller) run(ctx, whole context.Context) error {
 			return nil
 		}
 		victim := k.choose(led, last)
-		last = victim.name
+		last = victim.Name()
 		if err := k.strike(whole, victim); err != nil {
 			return err
 		}
@@ -51,42 +53,42 @@ func (k *leaderKiller) run(ctx, whole context.Context) error {
 
 // choose takes the member that leads most, but not the same one twice if others
 // lead too.
-func (k *leaderKiller) choose(led map[string][]int, last string) *localMember {
+func (k *leaderKiller) choose(led map[string][]int, last string) *lab.Member {
 	if len(led) > 1 {
 		delete(led, last)
 	}
-	return k.work.cluster.busiest(led)
+	return k.work.cluster.Busiest(led)
 }
 
 // strike kills a member, waits until others lead what it led, and starts it again.
-func (k *leaderKiller) strike(ctx context.Context, victim *localMember) error {
+func (k *leaderKiller) strike(ctx context.Context, victim *lab.Member) error {
 	terms, err := serving(ctx, victim)
 	if err != nil {
-		return fmt.Errorf("ask member %s what it leads: %w", victim.name, err)
+		return fmt.Errorf("ask member %s what it leads: %w", victim.Name(), err)
 	}
-	dead := victim.process()
+	dead := victim.Process()
 	at := time.Now()
-	victim.kill()
-	if len(terms) > 0 && dead.killed() {
-		err := poll(ctx, takeoverTime, "wait for other leaders", func(ctx context.Context) error { return k.takenOver(ctx, victim, terms) })
+	victim.Kill()
+	if len(terms) > 0 && dead.Killed() {
+		err := lab.Poll(ctx, takeoverTime, "wait for other leaders", func(ctx context.Context) error { return k.takenOver(ctx, victim, terms) })
 		if err != nil {
 			return err
 		}
 		k.killed++
 		k.gaps = append(k.gaps, time.Since(at))
-		k.work.sayf("kill -9 %d: member %s, which led groups %v; others lead them %s later", dead.pid(), victim.name, slices.Sorted(maps.Keys(terms)), time.Since(at).Round(time.Millisecond))
+		k.work.sayf("kill -9 %d: member %s, which led groups %v; others lead them %s later", dead.PID(), victim.Name(), slices.Sorted(maps.Keys(terms)), time.Since(at).Round(time.Millisecond))
 	}
 	sleep(ctx, goneTime)
-	if err := k.work.cluster.start(victim); err != nil {
+	if err := victim.Start(); err != nil {
 		return err
 	}
-	return k.work.cluster.awaitReady(ctx)
+	return k.work.cluster.AwaitReady(ctx)
 }
 
 // serving returns the groups that a member serves, with the terms.
-func serving(ctx context.Context, m *localMember) (map[int]uint64, error) {
-	var s memberStatus
-	if err := m.ask(ctx, "status", &s); err != nil {
+func serving(ctx context.Context, m *lab.Member) (map[int]uint64, error) {
+	var s lab.Status
+	if err := m.Ask(ctx, "status", &s); err != nil {
 		return nil, err
 	}
 	terms := map[int]uint64{}
@@ -100,9 +102,9 @@ func serving(ctx context.Context, m *localMember) (map[int]uint64, error) {
 
 // takenOver returns an error while a group of a dead member is not served by
 // another one in a later term.
-func (k *leaderKiller) takenOver(ctx context.Context, dead *localMember, terms map[int]uint64) error {
+func (k *leaderKiller) takenOver(ctx context.Context, dead *lab.Member, terms map[int]uint64) error {
 	served := map[int]uint64{}
-	for _, m := range k.work.cluster.members {
+	for _, m := range k.work.cluster.All() {
 		if m == dead {
 			continue
 		}

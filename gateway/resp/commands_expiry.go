@@ -37,13 +37,13 @@ func expiryCommand(name []byte) (expiryForm, string) {
 
 // renewal returns the operation of a command of the EXPIRE family: a moment that
 // has passed removes the key.
-func renewal(c Command) (op space.Op, refusal string) {
+func renewal(c Command, now time.Time) (op space.Op, refusal string) {
 	x, name := expiryCommand(c.Args[0])
 	n, ok := integer(c.Args[2])
 	if !ok {
 		return op, textNotInteger
 	}
-	lease, past, ok := x.lease(n, time.Now())
+	lease, past, ok := x.lease(n, now)
 	if !ok {
 		return op, "ERR invalid expire time in '" + name + "' command"
 	}
@@ -54,7 +54,7 @@ func renewal(c Command) (op space.Op, refusal string) {
 }
 
 func stageExpire(d *dialog, c Command) {
-	op, refusal := renewal(c)
+	op, refusal := renewal(c, d.commands.grid.Wall())
 	if refusal != "" {
 		d.refuse(refusal)
 		return
@@ -116,7 +116,7 @@ func expireIf(d *dialog, c Command) {
 	conditions, refusal := parseExpireConditions(c.Args[3:])
 	var op space.Op
 	if refusal == "" {
-		op, refusal = renewal(c)
+		op, refusal = renewal(c, d.commands.grid.Wall())
 	}
 	if refusal != "" {
 		d.error(refusal)
@@ -199,7 +199,7 @@ func stageTTL(d *dialog, c Command) {
 		// Up to the next millisecond, so that a lease reads as it was granted.
 		ms := int64((left + time.Millisecond - 1) / time.Millisecond)
 		if isWord(name, "EXPIRETIME") || isWord(name, "PEXPIRETIME") {
-			ms += time.Now().UnixMilli()
+			ms += d.commands.grid.Wall().UnixMilli()
 		}
 		if isWord(name, "TTL") || isWord(name, "EXPIRETIME") {
 			ms = (ms + 500) / 1000

@@ -84,7 +84,7 @@ func infoServer(d *dialog, b *strings.Builder) {
 	infoLine(b, "process_id", os.Getpid())
 	infoLine(b, "run_id", h.runID)
 	infoLine(b, "tcp_port", h.config.Port)
-	infoLine(b, "server_time_usec", time.Now().UnixMicro())
+	infoLine(b, "server_time_usec", h.grid.Wall().UnixMicro())
 	infoLine(b, "uptime_in_seconds", int64(up/time.Second))
 	infoLine(b, "uptime_in_days", int64(up/(24*time.Hour)))
 	infoLine(b, "hz", 10)

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Commands about the member, its settings and its users.
@@ -48,7 +47,7 @@ func serverActions() map[string]action {
 }
 
 func tellTime(d *dialog, _ Command) {
-	now := time.Now()
+	now := d.commands.grid.Wall()
 	d.out.Array(2)
 	d.out.BulkString(strconv.FormatInt(now.Unix(), 10))
 	d.out.BulkString(strconv.Itoa(now.Nanosecond() / 1000))

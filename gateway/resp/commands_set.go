@@ -26,7 +26,7 @@ type setOptions struct {
 
 // parseSetOptions reads options; refusal is the error reply, empty if there is
 // none. name is the command's, for texts.
-func parseSetOptions(name string, args [][]byte, writes bool) (o setOptions, refusal string) {
+func parseSetOptions(name string, args [][]byte, writes bool, now time.Time) (o setOptions, refusal string) {
 	expiry := false
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -47,7 +47,7 @@ func parseSetOptions(name string, args [][]byte, writes bool) (o setOptions, ref
 			if !ok {
 				return o, textNotInteger
 			}
-			if o.lease, o.past, ok = x.lease(n, time.Now()); !ok || n <= 0 {
+			if o.lease, o.past, ok = x.lease(n, now); !ok || n <= 0 {
 				return o, "ERR invalid expire time in '" + name + "' command"
 			}
 			expiry = true
@@ -115,7 +115,7 @@ func stageSet(d *dialog, c Command) {
 		d.then(c, d.do(written(c.Args[1], c.Args[2])), 1, (*dialog).answerOK)
 		return
 	}
-	o, refusal := parseSetOptions("set", c.Args[3:], true)
+	o, refusal := parseSetOptions("set", c.Args[3:], true, d.commands.grid.Wall())
 	if refusal != "" {
 		d.refuse(refusal)
 		return
@@ -174,7 +174,7 @@ func stageSetEx(d *dialog, c Command) {
 		d.refuse(textNotInteger)
 		return
 	}
-	lease, past, ok := x.lease(n, time.Now())
+	lease, past, ok := x.lease(n, d.commands.grid.Wall())
 	if !ok || past {
 		d.refuse("ERR invalid expire time in '" + name + "' command")
 		return
@@ -186,7 +186,7 @@ func stageSetEx(d *dialog, c Command) {
 
 // setGet serves SET with GET, whose old value must be a string.
 func setGet(d *dialog, c Command) {
-	o, refusal := parseSetOptions("set", c.Args[3:], true)
+	o, refusal := parseSetOptions("set", c.Args[3:], true, d.commands.grid.Wall())
 	if refusal != "" {
 		d.error(refusal)
 		return
@@ -210,7 +210,7 @@ func getDel(d *dialog, c Command) {
 }
 
 func getEx(d *dialog, c Command) {
-	o, refusal := parseSetOptions("getex", c.Args[2:], false)
+	o, refusal := parseSetOptions("getex", c.Args[2:], false, d.commands.grid.Wall())
 	switch {
 	case refusal == textSyntax:
 		d.error(refusal)

@@ -47,6 +47,9 @@ type GossipConfig struct {
 	// the port listened on. A Bind without an IP needs it on hosts without a
 	// private address.
 	Advertise string
+	// Source is the IP that connections leave from, if not that of Bind. Packets
+	// always leave from Bind.
+	Source string
 	// Seeds are tried until one has answered, and looked at again whenever one
 	// of them is not known to be alive: host:port, at most MaxSeeds.
 	Seeds []string
@@ -148,7 +151,7 @@ func (g *Gossip) listConfig() (*memberlist.Config, error) {
 		c.Transport = g.cfg.Transport
 		return c, nil
 	}
-	t, err := listenBound(g.cfg.Bind, c.Logger)
+	t, err := listenBound(g.cfg.Bind, g.cfg.Source, c.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -13,12 +13,12 @@ import (
 func TestConnectionsLeaveFromTheBoundAddress(t *testing.T) {
 	defer noGoroutinesLeft(t)
 	quiet := log.New(io.Discard, "", 0)
-	near, err := listenBound("127.0.0.2:0", quiet)
+	near, err := listenBound("127.0.0.2:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer near.Shutdown()
-	far, err := listenBound("127.0.0.1:0", quiet)
+	far, err := listenBound("127.0.0.1:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ type boundTransport struct {
 
 var _ memberlist.NodeAwareTransport = (*boundTransport)(nil)
 
-func listenBound(bind string, logger *log.Logger) (*boundTransport, error) {
+func listenBound(bind, source string, logger *log.Logger) (*boundTransport, error) {
 	if bind == "" {
 		bind = defaultGossipBind
 	}
@@ -46,7 +46,15 @@ func listenBound(bind string, logger *log.Logger) (*boundTransport, error) {
 	}
 	ip := net.ParseIP(host)
 	t := &boundTransport{ipv4: ip.To4() != nil}
-	if !ip.IsUnspecified() {
+	if host, _, err := net.SplitHostPort(source); err == nil {
+		source = host
+	}
+	switch from := net.ParseIP(source); {
+	case source != "" && from == nil:
+		return nil, fmt.Errorf("cluster: gossip leaves from %q, which is no IP address", source)
+	case source != "":
+		t.source = &net.TCPAddr{IP: from}
+	case !ip.IsUnspecified():
 		t.source = &net.TCPAddr{IP: ip}
 	}
 	conf := &memberlist.NetTransportConfig{BindAddrs: []string{host}, BindPort: port, Logger: logger}

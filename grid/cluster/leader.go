@@ -96,7 +96,7 @@ func (h *held) takeOver(term uint64) (*leadership, error) {
 	if err != nil {
 		return nil, err
 	}
-	wall := l.started.UnixNano()
+	wall := h.n.cfg.Wall().UnixNano()
 	commands := make([]systemCommand, 0, len(l.bases))
 	for _, p := range sortedPartitions(h.host.all()) {
 		commands = append(commands, systemCommand{p.ID(), space.EpochCommand(wall)})

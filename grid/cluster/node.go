@@ -59,7 +59,9 @@ type NodeConfig struct {
 	GossipKey       []byte
 	Seeds           []string
 	ClusterName     string
-	// Source is the address that outgoing connections are bound to, if any.
+	// Source is the address that outgoing connections are bound to, those of gossip
+	// too, if any. Empty: the system chooses for members, and gossip leaves from
+	// where it listens.
 	Source string
 	// Zone names what fails together with this member.
 	Zone string
@@ -91,6 +93,9 @@ type NodeConfig struct {
 
 	// Timing of every group.
 	Timing replica.Timing
+	// Wall tells the time of day wherever a decision depends on it. It may be wrong
+	// and may jump. Nil: the system's.
+	Wall func() time.Time
 	// Logger gets what an operator should know; nil discards it.
 	Logger *slog.Logger
 	// Logs and Snapshots are how logs and snapshots are kept in Dir. Their Dir is
@@ -164,6 +169,9 @@ func OpenNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 		if cfg.Dir != "" {
 			n.cfg.Durability = Disk
 		}
+	}
+	if n.cfg.Wall == nil {
+		n.cfg.Wall = time.Now
 	}
 	n.cfg.Retention = cmp.Or(n.cfg.Retention, DefaultRetention)
 	n.cfg.RetentionBytes = cmp.Or(n.cfg.RetentionBytes, DefaultRetentionBytes)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/spacegrid/spacegrid/grid/replica"
 	"github.com/spacegrid/spacegrid/internal/wire"
@@ -42,7 +41,7 @@ func (n *Node) openStorage() error {
 // identify settles name, incarnation and boot, and keeps them. What is in memory
 // gets an incarnation that no earlier life can have had.
 func (n *Node) identify() error {
-	fresh := uint64(time.Now().UnixNano())
+	fresh := uint64(n.cfg.Wall().UnixNano())
 	n.name, n.incarnation, n.boot = n.cfg.Name, fresh, 1
 	control := fresh
 	if n.storage != nil {
@@ -223,7 +222,7 @@ func (n *Node) openGossip() error {
 	var err error
 	n.gossip, err = StartGossip(GossipConfig{
 		Meta: n.describe(), Cluster: n.cfg.ClusterName, Bind: n.cfg.GossipAddr, Advertise: n.cfg.GossipAdvertise,
-		Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey, Transport: n.cfg.Network.Gossip, Logger: n.log,
+		Seeds: n.cfg.Seeds, Key: n.cfg.GossipKey, Source: n.cfg.Source, Transport: n.cfg.Network.Gossip, Logger: n.log,
 		OnChange: n.peering.ring,
 		OnConflict: func(c *ConflictError) {
 			n.log.Error("another process uses this member's name", "err", c)

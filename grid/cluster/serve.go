@@ -19,6 +19,13 @@ type server struct {
 
 func appendGroup(g GroupID) []byte { return binary.AppendUvarint(nil, uint64(g)) }
 
+// parseGroup parses a body that is a group alone.
+func parseGroup(body []byte) (GroupID, error) {
+	p := wire.NewParser(body)
+	g, _ := binary.Uvarint(p.Bytes(binary.MaxVarintLen32))
+	return GroupID(g), p.End()
+}
+
 func malformed(err error) error {
 	return &wire.Error{Code: errInvalid, Message: "malformed request: " + err.Error()}
 }
@@ -43,12 +50,11 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		err = state.Snapshot(&b)
 		return b.Bytes(), err
 	case callHello:
-		p := wire.NewParser(body)
-		g, _ := binary.Uvarint(p.Bytes(binary.MaxVarintLen32))
-		if err := p.End(); err != nil {
+		g, err := parseGroup(body)
+		if err != nil {
 			return nil, malformed(err)
 		}
-		gs, err := s.service.Hello(ctx, GroupID(g))
+		gs, err := s.service.Hello(ctx, g)
 		return appendGreetings(nil, gs), err
 	case callSubmit:
 		g, subs, err := parseSubmit(body)
@@ -100,6 +106,12 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		}
 		reply, err := s.service.Control(ctx, c)
 		return EncodeReply(reply), err
+	case callHandOver:
+		g, err := parseGroup(body)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		return nil, s.service.HandOver(ctx, g)
 	case callInspect:
 		p := wire.NewParser(body)
 		what := p.String(maxNameBytes)

@@ -52,6 +52,9 @@ type Service interface {
 	Follow(ctx context.Context, req FollowRequest, send func(FollowItem) error) error
 	// Control proposes a command to the control group; any member passes it on.
 	Control(ctx context.Context, c Command) (Reply, error)
+	// HandOver makes another member lead a group, once. Only the group's leader
+	// does; it waits for one that is up to date, for a bounded time.
+	HandOver(ctx context.Context, g GroupID) error
 	// Inspect returns what this member knows of itself, as JSON.
 	Inspect(ctx context.Context, what string) ([]byte, error)
 }

@@ -56,9 +56,9 @@ func (v *TakeVerdict) OK() bool {
 // Takes checks that every entry whose write was acknowledged was handed out
 // exactly once or is still there, and nothing else was.
 //
-// A take without an answer may have taken one entry at most, so that many missing
-// entries are put down to such takes and not counted as lost. If nothing is
-// missing they took nothing.
+// A take without an answer may have taken one entry of its kind at most, so that
+// many missing entries of a kind are put down to such takes and not counted as
+// lost. If nothing is missing they took nothing.
 func Takes(h *TakeHistory) TakeVerdict {
 	v := TakeVerdict{Left: len(h.Left)}
 	var said complaints
@@ -90,12 +90,12 @@ func Takes(h *TakeHistory) TakeVerdict {
 			said.addf("%q was handed out, and handed out or there once more", e.Key)
 		}
 	}
-	open := 0 // takes without an answer
+	open := map[string]int{} // takes without an answer, by what they asked for
 	for i := range h.Takes {
 		t := &h.Takes[i]
 		switch t.Outcome {
 		case Unknown:
-			open++
+			open[t.Wanted]++
 		case Done:
 			v.Taken++
 			see(&t.Entry)
@@ -114,11 +114,22 @@ func Takes(h *TakeHistory) TakeVerdict {
 	return v
 }
 
-// missing accounts for the writes whose entries nobody has seen.
-func (v *TakeVerdict) missing(writes []Write, seen map[string]int, open int, said *complaints) {
-	missing, doubtful := 0, 0
+// missing accounts for the writes whose entries nobody has seen, kind by kind: a
+// take can only have had what it asked for.
+func (v *TakeVerdict) missing(writes []Write, seen map[string]int, open map[string]int, said *complaints) {
+	type account struct{ missing, doubtful int }
+	kinds := map[string]*account{}
+	for kind := range open {
+		kinds[kind] = &account{}
+	}
 	for i := range writes {
-		switch w := &writes[i]; {
+		w := &writes[i]
+		k := kinds[w.Kind]
+		if k == nil {
+			k = &account{}
+			kinds[w.Kind] = k
+		}
+		switch {
 		case w.Outcome == Refused:
 		case seen[w.Key] > 0:
 			v.Written++
@@ -127,17 +138,20 @@ func (v *TakeVerdict) missing(writes []Write, seen map[string]int, open int, sai
 			}
 		case w.Outcome == Done:
 			v.Written++
-			if missing++; missing > open {
+			if k.missing++; k.missing > open[w.Kind] {
 				said.addf("%q was acknowledged and is nowhere", w.Key)
 			}
 		default:
-			doubtful++
+			k.doubtful++
 		}
 	}
-	v.Lost = max(0, missing-open)
-	v.Indeterminate = min(open, missing+doubtful)
-	v.Resolved += open - v.Indeterminate
-	if v.Indeterminate == 0 {
-		v.Resolved += doubtful // nobody can have taken them: they were not written
+	for kind, k := range kinds {
+		v.Lost += max(0, k.missing-open[kind])
+		unsure := min(open[kind], k.missing+k.doubtful)
+		v.Indeterminate += unsure
+		v.Resolved += open[kind] - unsure
+		if unsure == 0 {
+			v.Resolved += k.doubtful // nobody can have taken them: they were not written
+		}
 	}
 }

@@ -73,7 +73,7 @@ func (o Options) withDefaults() Options {
 
 // All returns one of each workload, ready for a run.
 func All() []Workload {
-	return []Workload{&Register{}, &Set{}}
+	return []Workload{&Register{}, &Set{}, &Queue{}, &Claims{}, &Bank{}}
 }
 
 // Named returns the workload of a name.

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package lab
+
+func cutPower(string) error { return errNoDisk }
