@@ -245,8 +245,8 @@ func (r *run) strike(ctx context.Context, s step, began time.Time) error {
 	defer cancel()
 	at := time.Now()
 	injury, err := s.fault.Strike(striking, r.lab, s.rand)
-	if errors.Is(err, fault.ErrNothingToDo) {
-		return nil // nobody leads at this moment, for one: the schedule goes on
+	if _, held := errors.AsType[*lab.HeldError](err); held {
+		return nil // whom it needs is in use: the schedule goes on
 	}
 	if err != nil {
 		return wrapInvalid("fault "+s.fault.Name(), err)

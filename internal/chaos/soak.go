@@ -126,7 +126,7 @@ func (s *soak) load(ctx context.Context) error {
 	}
 	for rest(loading, s.cfg.Every) == nil {
 		for i := range s.lab.Members() {
-			look, err := lookAt(loading, s.lab.Member(i))
+			look, err := lookAt(loading, s.lab.Member(i), s.lab.Door(workload.DoorHTTP, i))
 			if err != nil {
 				if loading.Err() == nil {
 					s.failed = append(s.failed, err.Error())

@@ -19,11 +19,11 @@ import (
 const lookTime = 5 * time.Second
 
 // lookAt asks a member, by its metrics, what it uses, and adds up its files.
-func lookAt(ctx context.Context, m *lab.Member) (Look, error) {
+func lookAt(ctx context.Context, m *lab.Member, door string) (Look, error) {
 	l := Look{Member: m.Name()}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.HTTP()+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+door+"/metrics", nil)
 	if err != nil {
 		return l, fmt.Errorf("chaos: look at %s: %w", m.Name(), err)
 	}
