@@ -41,7 +41,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.benchKVCommand(), a.benchEmbeddedCommand(), a.benchReplicatedCommand(), a.benchTakesCommand(), a.benchCompareCommand())
+	c.AddCommand(a.benchKVCommand(), a.benchEmbeddedCommand(), a.benchReplicatedCommand(), a.benchTakesCommand(), a.benchFailoverCommand(), a.benchCompareCommand())
 	return c
 }
 
