@@ -19,6 +19,15 @@ type server struct {
 
 func appendGroup(g GroupID) []byte { return binary.AppendUvarint(nil, uint64(g)) }
 
+func parseGroup(body []byte) (GroupID, error) {
+	p := wire.NewParser(body)
+	g, _ := binary.Uvarint(p.Bytes(binary.MaxVarintLen32))
+	if err := p.End(); err != nil {
+		return 0, malformed(err)
+	}
+	return GroupID(g), nil
+}
+
 func malformed(err error) error {
 	return &wire.Error{Code: errInvalid, Message: "malformed request: " + err.Error()}
 }
@@ -43,13 +52,18 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		err = state.Snapshot(&b)
 		return b.Bytes(), err
 	case callHello:
-		p := wire.NewParser(body)
-		g, _ := binary.Uvarint(p.Bytes(binary.MaxVarintLen32))
-		if err := p.End(); err != nil {
-			return nil, malformed(err)
+		g, err := parseGroup(body)
+		if err != nil {
+			return nil, err
 		}
-		gs, err := s.service.Hello(ctx, GroupID(g))
+		gs, err := s.service.Hello(ctx, g)
 		return appendGreetings(nil, gs), err
+	case callAwait:
+		g, err := parseGroup(body)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.service.Await(ctx, g)
 	case callSubmit:
 		g, subs, err := parseSubmit(body)
 		if err != nil {

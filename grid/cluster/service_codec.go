@@ -24,6 +24,7 @@ const (
 	// callAggregate computes where the entries lie.
 	callAggregate uint8 = 10
 	callExplain   uint8 = 11
+	callAwait     uint8 = 12
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32
