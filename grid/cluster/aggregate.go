@@ -76,7 +76,7 @@ func (r *Router) Aggregate(ctx context.Context, level Level, q Aggregate) (*aggr
 func (r *Router) aggregateGroup(ctx context.Context, g GroupID, level Level, q Aggregate, of []space.PartitionID, merge func(*aggregate.Partial) error) error {
 	for len(of) > 0 {
 		q.Partitions = of
-		a, err := ask(ctx, r, g, level, func(svc Service) (Aggregated, error) { return svc.Aggregate(ctx, g, level, q) })
+		a, err := ask(ctx, r, g, level, func(ctx context.Context, svc Service) (Aggregated, error) { return svc.Aggregate(ctx, g, level, q) })
 		if err == nil {
 			err = a.Code.Err()
 		}

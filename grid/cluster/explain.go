@@ -53,7 +53,7 @@ func (r *Router) Explain(ctx context.Context, q Match) (Explained, error) {
 	eachGroup(r, partitions, func(p space.PartitionID) space.PartitionID { return p }, func(g GroupID, of []space.PartitionID) {
 		part := q
 		part.Partitions = of
-		e, failed := ask(ctx, r, g, Linearizable, func(svc Service) (Explained, error) { return svc.Explain(ctx, g, part) })
+		e, failed := ask(ctx, r, g, Linearizable, func(ctx context.Context, svc Service) (Explained, error) { return svc.Explain(ctx, g, part) })
 		mu.Lock()
 		defer mu.Unlock()
 		all.add(e)

@@ -246,7 +246,7 @@ func (n *Node) Ready(ctx context.Context) error {
 	}
 	for _, g := range n.control.State().Groups {
 		for {
-			_, err := ask(ctx, n.router, g.ID, Linearizable, func(s Service) ([]Greeting, error) { return s.Hello(ctx, g.ID) })
+			_, err := ask(ctx, n.router, g.ID, Linearizable, func(ctx context.Context, s Service) ([]Greeting, error) { return s.Hello(ctx, g.ID) })
 			if err == nil {
 				break
 			}

@@ -49,6 +49,32 @@ func (n *Node) Hello(_ context.Context, g GroupID) ([]Greeting, error) {
 	return gs, nil
 }
 
+// Await implements Service. It ends after a while, so that whoever waits shows
+// that it is there.
+func (n *Node) Await(ctx context.Context, g GroupID) error {
+	timer := time.NewTimer(waitSlice)
+	defer timer.Stop()
+	for {
+		changed := n.roles.heard()
+		h := n.held(g)
+		switch {
+		case h == nil:
+			return &NotLeaderError{Group: g}
+		case h.serving() != nil:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return h.notLeader()
+		case <-h.ctx.Done():
+			return &NotLeaderError{Group: g}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // Submit implements Service.
 func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome {
 	outs := make([]Outcome, len(subs))

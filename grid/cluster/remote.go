@@ -54,6 +54,12 @@ func (r *Remote) Hello(ctx context.Context, g GroupID) ([]Greeting, error) {
 	return gs, damaged(err)
 }
 
+// Await implements Service.
+func (r *Remote) Await(ctx context.Context, g GroupID) error {
+	_, err := r.call(ctx, callAwait, wire.AppendBytes(nil, appendGroup(g)))
+	return err
+}
+
 // Submit implements Service.
 func (r *Remote) Submit(ctx context.Context, g GroupID, subs []Submission) []Outcome {
 	outs := make([]Outcome, len(subs))

@@ -56,6 +56,8 @@ type Router struct {
 	waits waitPool
 	txns  *txns
 
+	searches searches
+
 	mu struct {
 		sync.Mutex
 		session    space.SessionID
@@ -75,6 +77,7 @@ func NewRouter(cfg RouterConfig) *Router {
 
 // Close closes the router's connections. Requests in flight end as unknown.
 func (r *Router) Close() error {
+	r.searches.close()
 	r.txns.close()
 	return errors.Join(r.links.close(), r.waits.close())
 }
@@ -200,16 +203,17 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 // submit repeats the calls of one group, lot by lot, until each has an outcome.
 func (r *Router) submit(ctx context.Context, g GroupID, calls []*Call) {
 	turn := r.turn(ctx, g)
+	defer turn.end()
 	most := maxSubmissions // calls of one lot
 	for len(calls) > 0 {
 		svc, err := turn.service()
 		sent := 0
 		if err == nil {
-			sent, err = r.begin(ctx, g, svc, calls[:min(len(calls), most)])
+			sent, err = r.begin(turn.now, g, svc, calls[:min(len(calls), most)])
 		}
 		if sent > 0 && err == nil {
 			var again []*Call
-			again, err = r.attempt(ctx, g, svc, calls[:sent])
+			again, err = r.attempt(turn.now, g, svc, calls[:sent])
 			calls = append(again, calls[sent:]...)
 		}
 		switch {
@@ -383,82 +387,6 @@ func repeatable(err error) bool {
 	_, notLeader := errors.AsType[*NotLeaderError](err)
 	return notLeader || errors.Is(err, ErrUnavailable) ||
 		errors.Is(err, ErrOverloaded) || errors.Is(err, ErrIndeterminate)
-}
-
-// turn is the search for a group's leader on behalf of one request.
-type turn struct {
-	r      *Router
-	ctx    context.Context
-	group  GroupID
-	links  *links
-	member MemberID
-	tried  int
-	wait   time.Duration
-	reason error // why the last attempt came to nothing
-}
-
-func (r *Router) turn(ctx context.Context, g GroupID) *turn {
-	return &turn{r: r, ctx: ctx, group: g, links: &r.links, wait: backoffMin}
-}
-
-// service returns the service of the member to try.
-func (t *turn) service() (Service, error) {
-	g, ok := t.r.State().Group(t.group)
-	if !ok || len(g.Replicas) == 0 {
-		return nil, fmt.Errorf("%w: group %d has no replicas", ErrUnavailable, t.group)
-	}
-	t.r.mu.Lock()
-	t.member = t.r.mu.leaders[t.group]
-	t.r.mu.Unlock()
-	if t.member == "" {
-		t.member = g.Replicas[t.tried%len(g.Replicas)].Member
-	}
-	return t.r.memberOver(t.ctx, t.links, t.member)
-}
-
-// again learns from a failed attempt and waits for the next one; false when the
-// request's time is up.
-func (t *turn) again(err error) bool {
-	t.reason = err
-	t.tried++
-	next := MemberID("")
-	if notLeader, ok := errors.AsType[*NotLeaderError](err); ok {
-		next = notLeader.Leader
-	} else if errors.Is(err, ErrOverloaded) {
-		next = t.member
-	}
-	t.r.mu.Lock()
-	if t.r.mu.leaders[t.group] == t.member || t.r.mu.leaders[t.group] == "" {
-		t.r.mu.leaders[t.group] = next
-	}
-	t.r.mu.Unlock()
-	if next != "" && next != t.member && t.tried == 1 {
-		return t.ctx.Err() == nil // somebody knows better: no need to wait
-	}
-	if !pause(t.ctx, t.wait) {
-		return false
-	}
-	t.wait = min(2*t.wait, backoffMax)
-	if t.tried%8 == 0 {
-		// The state itself may be out of date; what cannot be learnt now will
-		// be asked for again.
-		if err := t.r.cfg.Topology.Refresh(t.ctx); err != nil {
-			t.reason = errors.Join(t.reason, err)
-		}
-	}
-	return true
-}
-
-// pause waits for about d; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // member returns the service of a member.

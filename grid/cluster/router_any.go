@@ -211,15 +211,17 @@ func (l *waitLot) run(round context.Context) error {
 	ctx, cancel := context.WithTimeout(round, l.w.op.Wait+waitMargin)
 	defer cancel()
 	turn := l.turn(ctx)
+	defer func() { turn.end() }()
 	for open := l.open(); len(open) > 0; open = l.open() {
 		sent := time.Now()
-		err := l.send(ctx, turn, open)
+		err := l.send(turn, open)
 		switch {
 		case round.Err() != nil:
 			return nil
 		case l.w.r.waits.closed():
 			return fmt.Errorf("%w: %w", ErrUnavailable, errClosed)
 		case err == nil:
+			turn.end()
 			turn = l.turn(ctx)
 			if len(l.open()) == len(open) && time.Since(sent) < backoffMax {
 				pause(ctx, backoffMax)
@@ -258,12 +260,13 @@ func (l *waitLot) open() []*waitPlace {
 
 // send sends the commands of places once, and returns the first reason to send some
 // again.
-func (l *waitLot) send(ctx context.Context, t *turn, places []*waitPlace) (reason error) {
+func (l *waitLot) send(t *turn, places []*waitPlace) (reason error) {
 	r := l.w.r
 	svc, err := t.service()
 	if err != nil {
 		return err
 	}
+	ctx := t.now
 	subs := make([]Submission, len(places))
 	for i, p := range places {
 		if p.body == nil {
@@ -405,12 +408,13 @@ func (l *waitLot) cancel(ctx context.Context) {
 		places, subs = append(places, p), append(subs, Submission{Partition: p.partition, Command: command})
 	}
 	turn := l.turn(ctx)
+	defer turn.end()
 	for len(subs) > 0 {
 		svc, err := turn.service()
 		var again []Submission
 		var waiting []*waitPlace
 		if err == nil {
-			for i, out := range svc.Submit(ctx, l.group, subs) {
+			for i, out := range svc.Submit(turn.now, l.group, subs) {
 				reply, failed := decoded(out)
 				if failed == nil && reply.Code == space.CodeBusy {
 					failed = ErrOverloaded

@@ -30,7 +30,7 @@ func (r *Router) Clock(ctx context.Context, p space.PartitionID) (space.Time, er
 		return clock, nil
 	}
 	g := table[p]
-	greetings, err := ask(ctx, r, g, Linearizable, func(svc Service) ([]Greeting, error) { return svc.Hello(ctx, g) })
+	greetings, err := ask(ctx, r, g, Linearizable, func(ctx context.Context, svc Service) ([]Greeting, error) { return svc.Hello(ctx, g) })
 	if err != nil {
 		return 0, err
 	}

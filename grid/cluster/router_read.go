@@ -27,7 +27,7 @@ func (r *Router) Read(ctx context.Context, level Level, lookups []*Lookup) {
 		}
 		for done := 0; done < len(gets); {
 			lot := gets[done:min(len(gets), done+maxSubmissions)]
-			found, err := ask(ctx, r, g, level, func(svc Service) ([]Found, error) {
+			found, err := ask(ctx, r, g, level, func(ctx context.Context, svc Service) ([]Found, error) {
 				return svc.Read(ctx, g, level, lot)
 			})
 			if err != nil {
@@ -62,7 +62,7 @@ func (r *Router) Match(ctx context.Context, level Level, q Match) (Matched, erro
 		if all.Done > 0 {
 			part.From = all.Next
 		}
-		m, err := ask(ctx, r, g, level, func(svc Service) (Matched, error) { return svc.Match(ctx, g, level, part) })
+		m, err := ask(ctx, r, g, level, func(ctx context.Context, svc Service) (Matched, error) { return svc.Match(ctx, g, level, part) })
 		if err != nil {
 			return Matched{}, err
 		}
@@ -88,14 +88,15 @@ func (r *Router) Groups() [][]space.PartitionID {
 }
 
 // ask repeats a question, which changes nothing, until it is answered.
-func ask[T any](ctx context.Context, r *Router, g GroupID, level Level, question func(Service) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, r *Router, g GroupID, level Level, question func(context.Context, Service) (T, error)) (T, error) {
 	var none T
 	if g == 0 {
 		return none, errNoPartition(0)
 	}
 	turn := r.turn(ctx, g)
+	defer turn.end()
 	if level == Local && r.holds(g) {
-		if answer, err := question(r.cfg.Local); err == nil || !repeatable(err) {
+		if answer, err := question(ctx, r.cfg.Local); err == nil || !repeatable(err) {
 			return answer, err
 		}
 	}
@@ -103,7 +104,7 @@ func ask[T any](ctx context.Context, r *Router, g GroupID, level Level, question
 		svc, err := turn.service()
 		if err == nil {
 			var answer T
-			if answer, err = question(svc); err == nil || !repeatable(err) {
+			if answer, err = question(turn.now, svc); err == nil || !repeatable(err) {
 				return answer, err
 			}
 		}
@@ -152,17 +153,18 @@ func (r *Router) Invoke(ctx context.Context, unit, handler string, p space.Parti
 	defer r.settle(c)
 	inv := Invocation{Partition: p, Unit: unit, Handler: handler, Key: key, Body: body, Session: r.mu.session}
 	turn := r.turn(ctx, g)
+	defer turn.end()
 	for {
 		svc, err := turn.service()
 		if err == nil && !c.begun {
-			if c.id, err = r.identify(ctx, g, svc, p); err == nil {
+			if c.id, err = r.identify(turn.now, g, svc, p); err == nil {
 				c.begun = true
 				inv.History, inv.Sequence, inv.Acked, inv.Deadline = c.id.history, c.id.sequence, c.id.acked, c.id.deadline
 			}
 		}
 		if err == nil {
 			var b []byte
-			if b, err = svc.Invoke(ctx, g, inv); err == nil {
+			if b, err = svc.Invoke(turn.now, g, inv); err == nil {
 				c.Reply, err = space.DecodeReply(b)
 			}
 			if err == nil {

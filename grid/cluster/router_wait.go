@@ -190,12 +190,13 @@ func (w *wait) round(caller context.Context) (space.Reply, error) {
 	ctx, cancel := context.WithTimeout(caller, w.op.Wait+waitMargin)
 	defer cancel()
 	turn := w.turn(ctx)
+	defer func() { turn.end() }()
 	if caller.Err() != nil {
 		return cancelled(), nil
 	}
 	for {
 		sent := time.Now()
-		reply, err := w.send(ctx, turn)
+		reply, err := w.send(turn)
 		switch {
 		case err == nil && reply.Code != space.CodeWaiting:
 			return reply, nil
@@ -203,6 +204,7 @@ func (w *wait) round(caller context.Context) (space.Reply, error) {
 			return space.Reply{}, w.fail(errClosed)
 		case err == nil:
 			// It waits. Usually a slice is over and the next one begins at once.
+			turn.end()
 			if turn = w.turn(ctx); ctx.Err() == nil && (time.Since(sent) >= backoffMax || pause(ctx, backoffMax)) {
 				continue
 			}
@@ -247,11 +249,12 @@ func (w *wait) turn(ctx context.Context) *turn {
 }
 
 // send sends the command once, or gives it its identity first.
-func (w *wait) send(ctx context.Context, t *turn) (space.Reply, error) {
+func (w *wait) send(t *turn) (space.Reply, error) {
 	svc, err := t.service()
 	if err != nil {
 		return space.Reply{}, err
 	}
+	ctx := t.now
 	if w.body == nil {
 		budget := w.op.Wait + waitMargin + answerMargin
 		if w.id, err = w.r.identifyIn(ctx, w.group, svc, w.partition, w.s, budget); err != nil {
@@ -321,11 +324,12 @@ func (w *wait) cancel(ctx context.Context) (space.Reply, error) {
 	defer w.s.settle(id)
 	command := w.command(id, space.Op{Code: space.OpCancel, Target: w.id.sequence})
 	turn := w.turn(ctx)
+	defer turn.end()
 	for {
 		svc, err := turn.service()
 		var reply space.Reply
 		if err == nil {
-			reply, err = w.submit(ctx, svc, command)
+			reply, err = w.submit(turn.now, svc, command)
 		}
 		switch {
 		case err == nil && errors.Is(reply.Err(), space.ErrForgotten):

@@ -19,11 +19,13 @@ type server struct {
 
 func appendGroup(g GroupID) []byte { return binary.AppendUvarint(nil, uint64(g)) }
 
-// parseGroup parses a body that is a group alone.
 func parseGroup(body []byte) (GroupID, error) {
 	p := wire.NewParser(body)
 	g, _ := binary.Uvarint(p.Bytes(binary.MaxVarintLen32))
-	return GroupID(g), p.End()
+	if err := p.End(); err != nil {
+		return 0, malformed(err)
+	}
+	return GroupID(g), nil
 }
 
 func malformed(err error) error {
@@ -52,10 +54,16 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 	case callHello:
 		g, err := parseGroup(body)
 		if err != nil {
-			return nil, malformed(err)
+			return nil, err
 		}
 		gs, err := s.service.Hello(ctx, g)
 		return appendGreetings(nil, gs), err
+	case callAwait:
+		g, err := parseGroup(body)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.service.Await(ctx, g)
 	case callSubmit:
 		g, subs, err := parseSubmit(body)
 		if err != nil {
@@ -109,7 +117,7 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 	case callHandOver:
 		g, err := parseGroup(body)
 		if err != nil {
-			return nil, malformed(err)
+			return nil, err
 		}
 		return nil, s.service.HandOver(ctx, g)
 	case callInspect:

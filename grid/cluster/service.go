@@ -25,6 +25,8 @@ type Service interface {
 	// Hello returns the history and clock of every partition of a group. Only
 	// the group's leader answers.
 	Hello(ctx context.Context, g GroupID) ([]Greeting, error)
+	// Await returns when this member serves a group as its leader, or ctx has ended.
+	Await(ctx context.Context, g GroupID) error
 	// Submit proposes commands to partitions of one group, in order, and returns
 	// one outcome for each. Only the group's leader accepts. A command that waits
 	// holds nobody up: beside others its outcome says that it waits. A request whose

@@ -25,6 +25,7 @@ const (
 	callAggregate uint8 = 10
 	callExplain   uint8 = 11
 	callHandOver  uint8 = 12
+	callAwait     uint8 = 13
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/spacegrid/spacegrid/internal/wire"
 )
@@ -37,13 +38,10 @@ func (t *RemoteTopology) Refresh(ctx context.Context) error {
 	defer t.mu.Unlock()
 	var failed error
 	for i, addr := range t.addrs {
-		svc, err := t.links.service(ctx, addr)
+		s, err := t.ask(ctx, addr)
 		if err == nil {
-			var s *State
-			if s, err = svc.State(ctx); err == nil {
-				t.learn(s, i)
-				return nil
-			}
+			t.learn(s, i)
+			return nil
 		}
 		failed = errors.Join(failed, err)
 		if ctx.Err() != nil {
@@ -51,6 +49,20 @@ func (t *RemoteTopology) Refresh(ctx context.Context) error {
 		}
 	}
 	return failed
+}
+
+// askTime bounds the question to one member, so that one that does not answer
+// does not keep the others from being asked.
+const askTime = 500 * time.Millisecond
+
+func (t *RemoteTopology) ask(ctx context.Context, addr string) (*State, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	svc, err := t.links.service(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return svc.State(ctx)
 }
 
 // learn takes over a state, if it is newer, and remembers who answered.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,8 @@ type cluster struct {
 	rng    *rand.Rand
 	disk   bool // else the log is in memory and only votes are on disk
 	adjust func(*replica.GroupConfig)
+	// dial, if set, is asked instead of the network; it may ask next in turn.
+	dial func(ctx context.Context, from, to string, next wire.Dialer) (net.Conn, error)
 	// logBytes bounds logs in memory.
 	logBytes int64
 	members  map[string]*groupMember
@@ -178,7 +181,7 @@ func (m *groupMember) open() error {
 	}
 	m.mux = wire.NewMux(l, wire.MuxConfig{})
 	m.transport, err = replica.OpenTransport(replica.TransportConfig{
-		Self: raft.ServerAddress(m.name), Mux: m.mux, Dial: m.c.net.Dialer(m.name),
+		Self: raft.ServerAddress(m.name), Mux: m.mux, Dial: m.dial,
 		Resolve: func(a raft.ServerAddress) (string, error) { return string(a), nil },
 		Confirm: m.atTerm,
 	})
@@ -206,6 +209,14 @@ func (m *groupMember) open() error {
 	m.group = g
 	m.mu.Unlock()
 	return err
+}
+
+func (m *groupMember) dial(ctx context.Context, addr string) (net.Conn, error) {
+	next := m.c.net.Dialer(m.name)
+	if m.c.dial == nil {
+		return next(ctx, addr)
+	}
+	return m.c.dial(ctx, m.name, addr, next)
 }
 
 func (m *groupMember) storage() (replica.GroupStorage, error) {

@@ -31,11 +31,13 @@ type Group struct {
 	leading   atomic.Uint64
 	elections atomic.Uint64
 	restarts  atomic.Uint64
+	early     atomic.Uint64
 
 	requests  chan request  // for run
 	restart   chan struct{} // one slot: a new instance is wanted
 	installed atomic.Uint64 // the snapshot after which it is
 	barriers  chan barrier  // for run
+	hints     chan hint     // for run; at most maxHints
 
 	stop   chan struct{} // closed by Close
 	closed sync.Once
@@ -70,6 +72,7 @@ func OpenGroup(cfg GroupConfig) (*Group, error) {
 		requests: make(chan request),
 		restart:  make(chan struct{}, 1),
 		barriers: make(chan barrier),
+		hints:    make(chan hint, maxHints),
 		stop:     make(chan struct{}),
 	}
 	g.machine = newMachine(cfg.StateMachine, cfg.SnapshotLogBytes, g.stop)

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,8 @@ func (g *Group) openInstance(held uint64) (*instance, error) {
 		ID: g.cfg.ID, Self: g.cfg.Self.raftID(),
 		LastIndex:           in.lastIndex,
 		OnSnapshotInstalled: g.snapshotInstalled,
+		onGone:              func(member raft.ServerAddress) { g.hinted(hint{gone: member}) },
+		onTestimony:         func(t testimony) { g.hinted(hint{said: t}) },
 	})
 	if err != nil {
 		return nil, err
@@ -148,6 +151,9 @@ func (in *instance) notLeader() error { return &NotLeaderError{Leader: in.leader
 func (in *instance) servers() []raft.Server {
 	return in.raft.GetConfiguration().Configuration().Servers
 }
+
+// votes tells whether a replica has a vote.
+func (in *instance) votes(id ServerID) bool { return slices.Contains(in.voters(), id.raftID()) }
 
 // voters returns the ids of those who vote.
 func (in *instance) voters() (ids []raft.ServerID) {

@@ -33,6 +33,8 @@ func (g *Group) run() {
 		g.err = g.current.Load().stop(g.cfg.Timing.Lease)
 	}()
 	var v view
+	stander := newStander(g)
+	defer stander.timer.Stop()
 	for {
 		in := g.current.Load()
 		select {
@@ -40,6 +42,12 @@ func (g *Group) run() {
 		case <-in.changed:
 		case b := <-g.barriers:
 			g.afterBarrier(b, &v)
+			continue
+		case h := <-g.hints:
+			stander.hear(h)
+			continue
+		case <-stander.timer.C:
+			stander.look()
 			continue
 		case r := <-g.requests:
 			r.done <- r.do()

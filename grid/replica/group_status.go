@@ -61,6 +61,7 @@ type GroupStatus struct {
 
 	Waiting   int    // commands that wait for an entry
 	Elections uint64 // in which this replica stood since OpenGroup
+	Early     uint64 // how often it has told itself to, because the leader was lost
 	Restarts  uint64 // of raft after a snapshot since OpenGroup
 
 	Members []GroupMember
@@ -85,7 +86,7 @@ func (g *Group) Status() GroupStatus {
 		Role: roleOf(in.raft.State()), Term: in.raft.CurrentTerm(), Leader: in.leader(), Serving: serving,
 		Applied: g.Applied(), Last: in.raft.LastIndex(),
 		Snapshot: g.machine.covered.Load(), LogBytes: g.machine.since.Load(),
-		Waiting: g.queue.len(), Elections: g.elections.Load(), Restarts: g.restarts.Load(),
+		Waiting: g.queue.len(), Elections: g.elections.Load(), Early: g.early.Load(), Restarts: g.restarts.Load(),
 	}
 	for _, server := range in.servers() {
 		m := GroupMember{ID: serverID(server.ID), Voter: server.Suffrage == raft.Voter, Heard: -1}

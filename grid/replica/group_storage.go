@@ -125,6 +125,23 @@ func (s *GroupStorage) newest() (index, term uint64, err error) {
 	return meta.Index, meta.Term, nil
 }
 
+// end returns where the log ends, or the newest snapshot if that is further.
+func (s *GroupStorage) end() (position, error) {
+	last, err := s.log.LastIndex()
+	if err != nil {
+		return position{}, err
+	}
+	if last > 0 {
+		var entry raft.Log
+		if err := s.log.GetLog(last, &entry); err != nil {
+			return position{}, err
+		}
+		return position{entry.Term, entry.Index}, nil
+	}
+	index, term, err := s.newest()
+	return position{term, index}, err
+}
+
 // found makes a snapshot with only voter as its voter, out of what persist
 // writes. The snapshot is there as a whole or not at all; with it the group is
 // founded.

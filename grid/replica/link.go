@@ -168,6 +168,7 @@ func (l *link) watch(conn *wire.Conn) {
 	}
 	if !closed {
 		l.t.observe(l.member, LinkBroken, cause)
+		l.t.suspect(l.member)
 	}
 }
 
@@ -220,6 +221,7 @@ const (
 	kindTimeoutNow
 	kindInstallSnapshot
 	kindConfirm
+	kindTestimony
 )
 
 // appendAddress begins a request with whom it is meant for.

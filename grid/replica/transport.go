@@ -164,6 +164,8 @@ type Transport struct {
 		groups  map[uint32]*GroupTransport
 		links   map[raft.ServerAddress]*memberLinks // at most maxMembers
 		serving map[net.Conn]struct{}
+		callers map[raft.ServerAddress]int  // connections by which members have introduced themselves
+		probing map[raft.ServerAddress]bool // members that may be gone
 	}
 }
 
@@ -180,6 +182,8 @@ func OpenTransport(cfg TransportConfig) (*Transport, error) {
 	t.mu.groups = make(map[uint32]*GroupTransport)
 	t.mu.links = make(map[raft.ServerAddress]*memberLinks)
 	t.mu.serving = make(map[net.Conn]struct{})
+	t.mu.callers = make(map[raft.ServerAddress]int)
+	t.mu.probing = make(map[raft.ServerAddress]bool)
 	cfg.Mux.Handle(wire.PurposeControl, t.served(t.serveLink))
 	cfg.Mux.Handle(wire.PurposeBulk, t.served(t.serveLink))
 	cfg.Mux.Handle(wire.PurposeSnapshot, t.served(t.serveSnapshot))

@@ -33,6 +33,14 @@ type GroupTransportConfig struct {
 	// transport's goroutines, so it must hand the work on and return. nil means
 	// that nobody restarts, and nothing is refused.
 	OnSnapshotInstalled func(lastBefore, snapIndex uint64)
+
+	// onGone is told that a member's process seems to be gone, when raft has
+	// answered all that it had sent: its connections have ended, and nobody
+	// listens at its address. onTestimony is told what other replicas say
+	// about a lost leader. Both are called from the transport's goroutines and
+	// must not block; nil ignores.
+	onGone      func(member raft.ServerAddress)
+	onTestimony func(testimony)
 }
 
 // RestartAfterSnapshot tells whether a raft instance whose log reached
@@ -166,8 +174,15 @@ func (g *GroupTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress,
 // reply.
 func call[Q, R any](g *GroupTransport, id raft.ServerID, target raft.ServerAddress, kind uint8, args *Q,
 	encode func([]byte, *Q) []byte, parse func(*wire.Parser) R, resp *R) error {
-	ctx, cancel := context.WithTimeout(g.ctx, g.t.cfg.RPCTimeout)
+	return callIn(g.ctx, g, id, target, kind, args, encode, parse, resp)
+}
+
+// callIn is call that ctx ends too.
+func callIn[Q, R any](ctx context.Context, g *GroupTransport, id raft.ServerID, target raft.ServerAddress, kind uint8, args *Q,
+	encode func([]byte, *Q) []byte, parse func(*wire.Parser) R, resp *R) error {
+	ctx, cancel := context.WithTimeout(ctx, g.t.cfg.RPCTimeout)
 	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
 	l, err := g.t.link(target, wire.PurposeControl)
 	if err != nil {
 		return err

@@ -36,6 +36,11 @@ type delivery struct {
 	answers chan raft.RPCResponse
 	// respond sends the answer back. It does not block and is called once.
 	respond func(raft.RPCResponse)
+	// reached, if set, is called instead of handing a request to raft: when raft
+	// has answered all requests before this one.
+	reached func()
+	// still, if set, is asked just before raft gets the request.
+	still func() bool
 	// by is when the sender has given up: raft should not be bothered then.
 	by time.Time
 }
@@ -88,7 +93,9 @@ func (t *Transport) serveLink(nc net.Conn) {
 		}
 	}
 	if a.member != "" {
+		t.called(a.member, -1)
 		t.observe(a.member, LinkBroken, err)
+		t.suspect(a.member)
 	}
 }
 
@@ -102,23 +109,37 @@ func (a *asker) handle(f wire.Frame) error {
 	case wire.KindCancel:
 		return nil // what is queued expires by itself
 	case kindHello:
-		a.member = raft.ServerAddress(p.String(maxName))
-		if err := p.End(); err != nil {
+		member := raft.ServerAddress(p.String(maxName))
+		switch err := p.End(); {
+		case err != nil:
 			return fmt.Errorf("replica: introduction: %w", err)
+		case member == "" || a.member != "":
+			return fmt.Errorf("replica: introduction of %q as %q: %w", a.member, member, wire.ErrProtocol)
 		}
+		a.member = member
+		a.t.called(member, 1)
 		a.t.observe(a.member, LinkUp, nil)
 		return a.w.Reply(f.ID, nil)
 	case kindConfirm:
 		return a.confirm(f.ID, p)
 	}
 	group, target := parseAddress(p)
-	cmd := parseCommand(f.Kind, p)
+	var cmd any
+	if f.Kind == kindTestimony {
+		cmd = parseTestimony(p)
+	} else {
+		cmd = parseCommand(f.Kind, p)
+	}
 	if err := p.End(); err != nil {
 		return fmt.Errorf("replica: request of kind %d: %w", f.Kind, err)
 	}
 	g, err := a.t.addressed(group, target)
 	if err != nil {
 		return a.w.Fail(f.ID, encodeError(err))
+	}
+	if said, ok := cmd.(testimony); ok {
+		a.testimony(g, f.ID, said)
+		return nil
 	}
 	w, id := a.w, f.ID
 	g.enqueue(&delivery{
@@ -233,6 +254,13 @@ func (g *GroupTransport) offer(d *delivery) {
 		d.refuse(ErrGroupRestarting)
 		return
 	}
+	if d.reached != nil {
+		g.taken <- d
+		return
+	}
+	if d.still != nil && !d.still() {
+		return
+	}
 	if err := g.hand(d); err != nil {
 		d.refuse(err)
 		return
@@ -268,6 +296,10 @@ func (g *GroupTransport) hand(d *delivery) error {
 // of the others.
 func (g *GroupTransport) answer() {
 	for d := range g.taken {
+		if d.reached != nil {
+			d.reached()
+			continue
+		}
 		select {
 		case r := <-d.answers:
 			d.respond(r)
