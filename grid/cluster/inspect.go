@@ -38,6 +38,8 @@ type groupView struct {
 	Applied    uint64  `json:"applied"`
 	Last       uint64  `json:"last"`
 	Partitions int     `json:"partitions"`
+	Voters     int     `json:"voters"`
+	Learners   int     `json:"learners"`
 }
 
 type memberView struct {
@@ -132,7 +134,14 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 		}
 		st := h.group.Status()
 		v.Ready = v.Ready && st.Leader.Member != ""
+		voters := 0
+		for _, m := range st.Members {
+			if m.Voter {
+				voters++
+			}
+		}
 		v.Groups = append(v.Groups, groupView{
+			Voters: voters, Learners: len(st.Members) - voters,
 			Group: g.ID, Role: st.Role.String(), Serving: h.serving() != nil, Term: st.Term, Leader: st.Leader.Member,
 			Applied: st.Applied, Last: st.Last, Partitions: len(h.host.all()),
 		})

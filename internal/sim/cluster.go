@@ -103,7 +103,7 @@ func (w *world) start(m *member) {
 		n.Network = cluster.Network{Listen: w.net.Listen, Dial: w.dialer(m.name, l), Gossip: l.gossip}
 		n.Logs.FS, n.Snapshots.FS = m.disk, m.disk
 		n.Logs.MemTableBytes = memTableBytes
-		n.SnapshotLogBytes = w.o.SnapshotLogBytes
+		n.SnapshotLogBytes, n.Retention = w.o.SnapshotLogBytes, w.o.Retention
 	}
 	g, err := grid.Open(context.Background(), cfg)
 	if err != nil {
@@ -311,10 +311,12 @@ func (w *world) compare(member string, at moment, digest string) {
 }
 
 // settled waits until all members run and all replicas are there and the same.
+// Nobody may change anything meanwhile.
 func (w *world) settled() {
-	w.eventually("all replicas are there and the same", func() bool {
+	w.whole()
+	w.eventually("all replicas are the same", func() bool {
 		w.look()
-		states, copies := map[int]string{}, map[int]int{}
+		states := map[int]string{}
 		_, gs := w.running()
 		for _, g := range gs {
 			ds, err := digestsOf(g)
@@ -326,16 +328,85 @@ func (w *world) settled() {
 					return false
 				}
 				states[d.Partition] = d.State
-				copies[d.Partition]++
-			}
-		}
-		for p := range w.o.Partitions {
-			if copies[p] != w.o.Copies {
-				return false
 			}
 		}
 		return len(gs) == w.o.Members
 	})
+}
+
+// whole waits until every group has all its replicas, as voters that are not far
+// behind, and no others: then any minority can be lost.
+func (w *world) whole() {
+	w.eventually("all replicas are there", func() bool {
+		goal := w.applied()
+		time.Sleep(pollTime)
+		for p := range w.o.Partitions {
+			replicas := 0
+			for _, g := range w.applied() {
+				if at, ok := g[p]; ok && at >= most(goal, p) {
+					replicas++
+				}
+			}
+			if replicas != w.o.Copies {
+				return false
+			}
+		}
+		return w.voting()
+	})
+}
+
+// applied returns how far each member has come with each partition it holds.
+func (w *world) applied() (all []map[int]uint64) {
+	_, gs := w.running()
+	for _, g := range gs {
+		m := map[int]uint64{}
+		if ds, err := digestsOf(g); err == nil {
+			for _, d := range ds {
+				m[d.Partition] = d.Applied
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func most(all []map[int]uint64, p int) (at uint64) {
+	for _, m := range all {
+		at = max(at, m[p])
+	}
+	return at
+}
+
+// voting tells whether every group has a leader who knows as many voters as there
+// are copies, and nobody else.
+func (w *world) voting() bool {
+	led := map[int]bool{}
+	groups := 0
+	_, gs := w.running()
+	for _, g := range gs {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		b, err := g.Node().Inspect(ctx, "status")
+		cancel()
+		var status struct {
+			Groups []struct {
+				Group, Voters, Learners int
+				Serving                 bool
+			} `json:"groups"`
+		}
+		if err != nil || json.Unmarshal(b, &status) != nil {
+			return false
+		}
+		groups = len(g.Router().State().Groups)
+		for _, x := range status.Groups {
+			if x.Group == 0 || !x.Serving {
+				continue
+			}
+			if led[x.Group] = x.Voters == w.o.Copies && x.Learners == 0; !led[x.Group] {
+				return false
+			}
+		}
+	}
+	return groups > 0 && len(led) == groups
 }
 
 // count notes what members say of themselves.

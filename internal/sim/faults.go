@@ -185,11 +185,11 @@ func (w *world) powerFailure() {
 // to start from.
 func (w *world) loseDisk(m *member) {
 	w.heal()
-	w.settled()
+	w.whole()
 	w.crash(m)
 	m.disk = newDisk()
 	time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Second))))
 	w.start(m)
 	w.reached.Note(DiskLost)
-	w.settled()
+	w.whole()
 }

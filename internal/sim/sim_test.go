@@ -34,7 +34,7 @@ func TestClusters(t *testing.T) {
 		return
 	}
 	var all sim.Reached
-	for _, seed := range []uint64{1, 2, 3, 4} {
+	for _, seed := range []uint64{1, 3, 4} {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { all.Merge(sim.Run(t, sim.Derive(seed))) })
 	}
 	t.Logf("reached\n%s", &all)
