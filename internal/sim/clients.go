@@ -13,6 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -87,6 +88,7 @@ type crowd struct {
 	wg   sync.WaitGroup
 	all  []*grid.Grid // handles
 
+	follower  follower
 	registers []*grid.Space[register]
 	elements  []*grid.Space[element]
 	jobs      []*grid.Space[job]
@@ -104,6 +106,7 @@ func newCrowd(w *world) *crowd {
 		elements: map[string]check.Outcome{}, bills: map[string]check.Outcome{}, sent: map[string]bill{},
 		mirror: map[string]grid.Version{}, versions: map[versioned]string{},
 	}}
+	c.follower = follower{c: c, at: map[space.PartitionID]uint64{}, in: map[string]space.PartitionID{}}
 	for i := range clients {
 		g := w.client(i)
 		c.all = append(c.all, g)

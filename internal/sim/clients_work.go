@@ -127,14 +127,13 @@ func (c *crowd) audit(ctx context.Context, client int, _ *rand.Rand) {
 // member.
 func (c *crowd) follow() {
 	rng := rand.New(rand.NewPCG(c.w.o.Seed, 99))
-	f := &follower{c: c, at: map[space.PartitionID]uint64{}, in: map[string]space.PartitionID{}}
 	for i := 0; ; i++ {
 		select {
 		case <-c.stop:
 			return
 		default:
 		}
-		f.watch(c.all[i%clients], 200*time.Millisecond+time.Duration(rng.Int64N(int64(2*time.Second))))
+		c.follower.watch(c.all[i%clients], 200*time.Millisecond+time.Duration(rng.Int64N(int64(2*time.Second))))
 	}
 }
 
@@ -144,6 +143,29 @@ type follower struct {
 	cursor grid.Cursor
 	at     map[space.PartitionID]uint64 // the last change of each partition
 	in     map[string]space.PartitionID
+}
+
+// catchUp follows until it has heard of everything that was acknowledged, or until
+// it is plain that it never will, when nothing changes any more.
+func (f *follower) catchUp() {
+	for range 20 {
+		f.watch(f.c.all[0], time.Second)
+		if f.complete() {
+			break
+		}
+	}
+	f.watch(f.c.all[0], time.Second) // and of what was not acknowledged
+}
+
+func (f *follower) complete() bool {
+	f.c.h.mu.Lock()
+	defer f.c.h.mu.Unlock()
+	for _, id := range f.c.h.acked {
+		if _, heard := f.c.h.mirror[id]; !heard {
+			return false
+		}
+	}
+	return true
 }
 
 // watch follows for some time.

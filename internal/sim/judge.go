@@ -51,9 +51,13 @@ func (r *remains) judgeElements(t *testing.T, h *history) {
 }
 
 // judgeFollower compares what a follower of the changes knows with what is there.
-// What came after it had stopped it does not know, so it may lack what is new.
 func (r *remains) judgeFollower(t *testing.T, h *history) {
 	t.Helper()
+	for _, id := range slices.Sorted(maps.Keys(r.elements)) {
+		if _, heard := h.mirror[id]; !heard {
+			t.Errorf("a follower never heard of element %s", id)
+		}
+	}
 	for id, v := range h.mirror {
 		switch there, ok := r.elements[id]; {
 		case !ok:

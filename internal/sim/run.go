@@ -69,8 +69,14 @@ func (w *world) run(c *crowd) *remains {
 		}
 	}()
 	c.begin()
+	lost := false
 	for start := time.Now(); time.Since(start) < w.o.Length; {
 		w.fault()
+		// A member rebuilt from the others is part of every run.
+		if !lost && time.Since(start) > w.o.Length/2 {
+			w.loseDisk(w.target())
+			lost = true
+		}
 	}
 	if w.o.Liveness {
 		w.liveness()
@@ -82,6 +88,7 @@ func (w *world) run(c *crowd) *remains {
 	w.ready()
 	w.settled()
 	w.count()
+	c.follower.catchUp()
 	if w.o.ColdStart {
 		w.coldStart()
 	}
