@@ -10,6 +10,7 @@ import (
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/replica"
+	"github.com/spacegrid/spacegrid/internal/store"
 )
 
 // Open starts a member in this process and returns a handle to its grid. A grid
@@ -31,20 +32,25 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 		node.Durability = cluster.Memory
 	}
 	if c.Dir != "" {
-		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("grid: data folder: %w", err)
-		}
 		node.Dir = filepath.Join(c.Dir, logDir)
-		var err error
-		if g.record, err = openRecord(filepath.Join(c.Dir, storeDir), c.Logger, c.OnFatal); err != nil {
-			return nil, fmt.Errorf("grid: store: %w", err)
-		}
-		node.Store = g.record
 	}
 	if c.Tune != nil {
 		c.Tune(&node)
 	}
 	var err error
+	if c.Dir != "" {
+		// One disk has all of a member's folders.
+		disk := store.Config{Dir: filepath.Join(c.Dir, storeDir), FS: node.Logs.FS, Logger: c.Logger, OnFatal: c.OnFatal}
+		if disk.FS == nil {
+			if err = os.MkdirAll(c.Dir, 0o700); err != nil {
+				return nil, fmt.Errorf("grid: data folder: %w", err)
+			}
+		}
+		if g.record, err = openRecord(disk); err != nil {
+			return nil, fmt.Errorf("grid: store: %w", err)
+		}
+		node.Store = g.record
+	}
 	if g.node, err = cluster.OpenNode(ctx, node); err != nil {
 		if g.record != nil {
 			err = errors.Join(err, g.record.close())

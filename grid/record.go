@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/spacegrid/spacegrid/datapump"
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -27,16 +26,15 @@ type record struct {
 
 var _ cluster.Store = (*record)(nil)
 
-// openRecord opens the store in a folder and starts the pump. onFatal is called
-// once if the disk fails.
-func openRecord(dir string, log *slog.Logger, onFatal func(error)) (*record, error) {
-	s, err := store.Open(store.Config{Dir: dir, Logger: log, OnFatal: onFatal})
+// openRecord opens the store that cfg describes and starts the pump.
+func openRecord(cfg store.Config) (*record, error) {
+	s, err := store.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
-	w := writer.New(s, log)
+	w := writer.New(s, cfg.Logger)
 	p, err := datapump.Open(datapump.Config{
-		Name: storeSinkName, Sink: w, Logger: log,
+		Name: storeSinkName, Sink: w, Logger: cfg.Logger,
 		// The member's partitions are the truth: a store that holds another
 		// history belongs to a replica that was replaced or started cold.
 		Takeover: true,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spacegrid/spacegrid/grid/cluster"
 	"github.com/spacegrid/spacegrid/grid/space"
+	"github.com/spacegrid/spacegrid/internal/store"
 )
 
 // led is a partition as a member's record sees it.
@@ -58,7 +59,7 @@ func (s led) write(entries int) {
 
 func newRecord(t *testing.T) *record {
 	t.Helper()
-	r, err := openRecord(t.TempDir(), slog.New(slog.DiscardHandler), func(err error) { t.Error(err) })
+	r, err := openRecord(store.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), OnFatal: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

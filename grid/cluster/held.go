@@ -64,6 +64,7 @@ func (n *Node) openHeld(g *Group) (*held, error) {
 	h.group, err = replica.OpenGroup(replica.GroupConfig{
 		ID: uint32(id), Self: h.self, Storage: storage, Transport: n.transport,
 		StateMachine: h.host, Timing: n.cfg.Timing, Observer: h, Logger: h.log,
+		SnapshotLogBytes: n.cfg.SnapshotLogBytes,
 	})
 	if err != nil {
 		h.cancel()

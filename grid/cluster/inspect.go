@@ -43,7 +43,9 @@ type groupView struct {
 	State     string              `json:"state,omitempty"`
 	Differing []space.PartitionID `json:"differing,omitempty"`
 	// Mended is how often this member's replica was begun anew because it differed.
-	Mended uint64 `json:"mended,omitempty"`
+	Mended   uint64 `json:"mended,omitempty"`
+	Voters   int    `json:"voters"`
+	Learners int    `json:"learners"`
 }
 
 type memberView struct {
@@ -70,6 +72,7 @@ type partitionView struct {
 	Bytes     int64             `json:"bytes"`
 	LogBytes  int64             `json:"log_bytes"`
 	Answers   int               `json:"answers"`
+	Repeats   int               `json:"repeats"` // answered from them
 	Waiting   int               `json:"waiting"` // commands that wait for an entry
 	Durable   space.Seq         `json:"durable"` // of the embedded store, on a majority
 }
@@ -78,6 +81,7 @@ type digestView struct {
 	Partition space.PartitionID `json:"partition"`
 	History   string            `json:"history"`
 	Seq       space.Seq         `json:"seq"`
+	Applied   uint64            `json:"applied"` // the group's log entry that the digest is of
 	Content   string            `json:"content"`
 	State     string            `json:"state"`
 }
@@ -144,8 +148,15 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 		st := h.group.Status()
 		state, differing := h.state()
 		v.Ready = v.Ready && st.Leader.Member != "" && state != stateOutcast
+		voters := 0
+		for _, m := range st.Members {
+			if m.Voter {
+				voters++
+			}
+		}
 		v.Groups = append(v.Groups, groupView{
 			State: state, Differing: differing, Mended: g.MendedTimes(n.name),
+			Voters: voters, Learners: len(st.Members) - voters,
 			Group: g.ID, Role: st.Role.String(), Serving: h.serving() != nil, Term: st.Term, Leader: st.Leader.Member,
 			Applied: st.Applied, Last: st.Last, Partitions: len(h.host.all()),
 		})
@@ -184,7 +195,7 @@ func (n *Node) memberViews() []memberView {
 }
 
 // eachHeld runs fn for the partitions of every group held, where they stand still.
-func (n *Node) eachHeld(ctx context.Context, fn func(GroupID, *carried)) error {
+func (n *Node) eachHeld(ctx context.Context, fn func(*held, *carried)) error {
 	for i := range n.groups {
 		h := n.groups[i].Load()
 		if h == nil {
@@ -192,7 +203,7 @@ func (n *Node) eachHeld(ctx context.Context, fn func(GroupID, *carried)) error {
 		}
 		err := h.group.Inspect(ctx, func() {
 			for _, p := range sortedPartitions(h.host.all()) {
-				fn(h.id, p)
+				fn(h, p)
 			}
 		})
 		if err != nil {
@@ -204,11 +215,11 @@ func (n *Node) eachHeld(ctx context.Context, fn func(GroupID, *carried)) error {
 
 func (n *Node) partitionViews(ctx context.Context) ([]partitionView, error) {
 	views := []partitionView{}
-	err := n.eachHeld(ctx, func(g GroupID, p *carried) {
+	err := n.eachHeld(ctx, func(h *held, p *carried) {
 		st := p.Status()
 		v := partitionView{
-			Partition: st.ID, Group: g, History: st.History.String(), Epoch: st.Epoch, Seq: st.Seq, Floor: st.Floor,
-			Entries: st.Entries, Bytes: st.Bytes, LogBytes: st.LogBytes, Answers: st.Answers, Waiting: st.Waiting,
+			Partition: st.ID, Group: h.id, History: st.History.String(), Epoch: st.Epoch, Seq: st.Seq, Floor: st.Floor,
+			Entries: st.Entries, Bytes: st.Bytes, LogBytes: st.LogBytes, Answers: st.Answers, Repeats: st.Repeats, Waiting: st.Waiting,
 		}
 		for _, w := range st.Watermarks {
 			if w.Sink == space.StoreSink {
@@ -226,10 +237,13 @@ func (n *Node) digestViews(ctx context.Context) ([]digestView, error) {
 	type cut struct {
 		id      space.PartitionID
 		history space.History
+		applied uint64
 		image   *space.Image
 	}
 	var cuts []cut
-	err := n.eachHeld(ctx, func(_ GroupID, p *carried) { cuts = append(cuts, cut{p.ID(), p.History(), p.Image()}) })
+	err := n.eachHeld(ctx, func(h *held, p *carried) {
+		cuts = append(cuts, cut{p.ID(), p.History(), h.group.Applied(), p.Image()})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +254,7 @@ func (n *Node) digestViews(ctx context.Context) ([]digestView, error) {
 		}
 		d := c.image.Digest()
 		views = append(views, digestView{
-			Partition: c.id, History: c.history.String(), Seq: d.Seq,
+			Partition: c.id, History: c.history.String(), Seq: d.Seq, Applied: c.applied,
 			Content: hex.EncodeToString(d.Content[:]), State: hex.EncodeToString(d.State[:]),
 		})
 	}

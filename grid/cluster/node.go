@@ -102,6 +102,9 @@ type NodeConfig struct {
 	Wall func() time.Time
 	// Logger gets what an operator should know; nil discards it.
 	Logger *slog.Logger
+	// SnapshotLogBytes is how much log a group applies between snapshots. Default
+	// replica.DefaultSnapshotLogBytes.
+	SnapshotLogBytes int64
 	// Logs and Snapshots are how logs and snapshots are kept in Dir. Their Dir is
 	// not looked at.
 	Logs      replica.LogStorageConfig

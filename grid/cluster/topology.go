@@ -3,8 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,13 +17,15 @@ type RemoteTopology struct {
 	links links
 	state atomic.Pointer[State]
 
-	mu    sync.Mutex // one refresh at a time
-	addrs []string   // where to ask; the one that answered last is first
+	// turn is held by whoever refreshes, one at a time. Others wait for it no
+	// longer than they want: asking a member that has vanished takes a while.
+	turn  chan struct{}
+	addrs []string // where to ask; the one that answered last is first
 }
 
 // NewRemoteTopology returns a topology that knows nothing but addresses.
 func NewRemoteTopology(dial wire.Dialer, addrs []string) *RemoteTopology {
-	t := &RemoteTopology{links: newLinks(dial), addrs: append([]string(nil), addrs...)}
+	t := &RemoteTopology{links: newLinks(dial), turn: make(chan struct{}, 1), addrs: append([]string(nil), addrs...)}
 	t.state.Store(&State{})
 	return t
 }
@@ -34,8 +36,12 @@ func (t *RemoteTopology) State() *State { return t.state.Load() }
 // Refresh implements Topology: it asks one member after the other until one
 // answers.
 func (t *RemoteTopology) Refresh(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("cluster: members are being asked for others: %w", context.Cause(ctx))
+	}
 	var failed error
 	for i, addr := range t.addrs {
 		s, err := t.ask(ctx, addr)

@@ -91,6 +91,7 @@ type Status struct {
 	Bytes      int64 // records and their garbage, without indexes
 	LogBytes   int64 // encoded changes kept
 	Answers    int   // kept answers
+	Repeats    int   // commands answered from them by this replica since it is there
 	Claims     int   // entries that are claimed, or wait out the delay of a nack; part of Entries
 	Waiting    int   // commands that wait for an entry
 	Prepared   int   // transactions prepared and not finished
@@ -104,7 +105,7 @@ type Status struct {
 func (p *Partition) Status() Status {
 	s := Status{
 		ID: p.id, History: p.history, Origin: p.origin, Epoch: p.epoch, Seq: p.seq,
-		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers,
+		Floor: p.floor, Clock: p.clock, LogBytes: p.log.Bytes(), Answers: p.sessions.answers, Repeats: p.sessions.repeats,
 		Claims: p.claims.byNumber.len(), Waiting: p.waits.byPlace.len(),
 		Prepared: p.txns.prepared.len(), Outcomes: p.txns.outcomes.len(),
 	}

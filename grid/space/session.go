@@ -30,6 +30,7 @@ type sessions struct {
 	answers int
 	places  int // lengths of all windows
 	bytes   int
+	repeats int    // answers given again; not state that replicas agree on
 	chunk   []byte // the rest of the chunk that answers are cut from
 	waits   *waits // of the same partition: a waiter goes with its answer
 	// unattached counts, in a table that was read, the answers that say that a
@@ -94,6 +95,7 @@ func (t *sessions) lookup(c *Command, now Time) ([]byte, Code) {
 		if i := c.Sequence - s.base; i < uint64(len(s.window)) && s.window[i].reply != nil {
 			a := &s.window[i]
 			if !a.aborted || c.Attempt <= a.attempt {
+				t.repeats++
 				return a.reply, OK
 			}
 		}

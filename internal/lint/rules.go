@@ -129,7 +129,7 @@ var owners = []owner{
 		"logs are written with log/slog; only the libraries that speak hclog get an adapter"},
 	{"github.com/hashicorp/go-metrics", []string{"grid/replica/...", "grid/cluster/..."}, true,
 		"metrics are published through one registry; only the libraries that need this one get a sink"},
-	{"github.com/cockroachdb/pebble", []string{"internal/folder", "internal/store/...", "grid/replica/...", "writer/...", "reader/..."}, true,
+	{"github.com/cockroachdb/pebble", []string{"internal/folder", "internal/store/...", "grid/replica/...", "writer/...", "reader/...", "internal/sim/..."}, true,
 		"folders belong to internal/folder, keys and formats on disk to internal/store, the group logs to grid/replica"},
 	{"github.com/jackc/pgx", []string{"writer/postgres/...", "bench/..."}, true,
 		"PostgreSQL is written and read by writer/postgres"},
