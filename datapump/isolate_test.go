@@ -63,10 +63,10 @@ func TestPoison(t *testing.T) {
 }
 
 func testPoison(t *testing.T, rng *rand.Rand, silent, every bool) {
-	inner := newFlaky()
+	inner, hazard := newFlaky(), rand.New(rand.NewPCG(rng.Uint64(), 1))
 	var healthy atomic.Bool
 	inner.trouble(func() error {
-		if !healthy.Load() && rng.IntN(5) == 0 {
+		if !healthy.Load() && hazard.IntN(5) == 0 {
 			return errDown
 		}
 		return nil
