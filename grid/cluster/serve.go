@@ -120,6 +120,8 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 			return nil, err
 		}
 		return nil, s.service.HandOver(ctx, g)
+	case callOperate:
+		return s.service.Operate(ctx, body)
 	case callInspect:
 		p := wire.NewParser(body)
 		what := p.String(maxNameBytes)

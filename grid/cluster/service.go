@@ -57,6 +57,8 @@ type Service interface {
 	// HandOver makes another member lead a group, once. Only the group's leader
 	// does; it waits for one that is up to date, for a bounded time.
 	HandOver(ctx context.Context, g GroupID) error
+	// Operate passes a request about sinks on to whoever feeds them on this member.
+	Operate(ctx context.Context, request []byte) ([]byte, error)
 	// Inspect returns what this member knows of itself, as JSON.
 	Inspect(ctx context.Context, what string) ([]byte, error)
 }

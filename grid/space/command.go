@@ -70,7 +70,7 @@ const (
 	OpTrim   OpCode = 130 // Value: floor and watermarks
 	OpDefine OpCode = 131 // Value: a definition; creates the space or changes its indexes
 	OpDrop   OpCode = 132 // drop Space with all its entries
-	OpSink   OpCode = 133 // Value: a sink to add or change
+	OpSink   OpCode = 133 // Value: a sink to add or change; without a name, to remove
 	OpDigest OpCode = 134 // mark this point of the log by Target, which is not 0, for digests of the state at it
 )
 
@@ -513,7 +513,8 @@ func DefineCommand(d *Definition) Command {
 // DropCommand returns the command that drops a space from a partition.
 func DropCommand(id ID) Command { return system(Op{Code: OpDrop, Space: id}) }
 
-// SinkCommand returns the command that brings a sink to a partition.
+// SinkCommand returns the command that brings a sink to a partition, or removes it
+// if it has no name.
 func SinkCommand(s Sink) Command {
 	b := binary.AppendUvarint(nil, uint64(s.ID))
 	b = appendString(b, s.Name)
