@@ -23,6 +23,7 @@ type statusView struct {
 	Formed      bool        `json:"formed"`
 	Ready       bool        `json:"ready"`
 	Addr        string      `json:"addr,omitempty"`
+	Wall        time.Time   `json:"wall"` // the time of day by the member's own clock
 	Groups      []groupView `json:"groups"`
 	Entries     int         `json:"entries"`
 	Bytes       int64       `json:"bytes"`
@@ -129,7 +130,7 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 	s := n.control.State()
 	v := &statusView{
 		Member: n.name, Incarnation: n.incarnation, Boot: n.boot, Cluster: s.Cluster, Version: s.Version,
-		Formed: s.Formed(), Ready: s.Formed(), Addr: n.Addr(), Groups: []groupView{},
+		Formed: s.Formed(), Ready: s.Formed(), Addr: n.Addr(), Wall: n.cfg.Wall(), Groups: []groupView{},
 	}
 	cs := n.cgroup.Status()
 	v.Groups = append(v.Groups, groupView{

@@ -23,6 +23,7 @@ const (
 type Status struct {
 	Version uint64        `json:"version"` // of what the cluster has agreed on, as far as the member knows
 	Boot    uint64        `json:"boot"`
+	Wall    time.Time     `json:"wall"` // by its own clock
 	Formed  bool          `json:"formed"`
 	Ready   bool          `json:"ready"`
 	Entries int           `json:"entries"`

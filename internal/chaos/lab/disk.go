@@ -90,6 +90,14 @@ func (m *Member) Remount(ctx context.Context) error {
 	return m.disk.mount(ctx)
 }
 
+// Mount mounts the member's disk if it is not.
+func (m *Member) Mount(ctx context.Context) error {
+	if m.disk == nil || m.disk.mounted.Load() {
+		return nil
+	}
+	return m.disk.mount(ctx)
+}
+
 // Wipe removes everything that the member has kept. It must not run.
 func (m *Member) Wipe() error {
 	m.turn.Lock()

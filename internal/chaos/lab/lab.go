@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// DefaultDiskBytes is the size of a member's file system: large enough for some
-	// minutes of load, small enough to be filled at once. Its image is sparse.
-	DefaultDiskBytes = 256 << 20
+	// DefaultDiskBytes is the size of a member's file system: what a store wants to
+	// be free on it before it opens, and as much again for some minutes of load. Its
+	// image is sparse.
+	DefaultDiskBytes = 1 << 30
 	// maxMembers bounds a lab: addresses are made from one byte.
 	maxMembers = 100
 )
@@ -221,16 +222,19 @@ func (l *Lab) StopAll() error {
 	return err
 }
 
-// KillAll sends SIGKILL to all members without a wait in between, and then waits
-// until all have ended.
-func (l *Lab) KillAll() {
-	for _, m := range l.members {
+// KillAll kills all members at once.
+func (l *Lab) KillAll() { l.Kill(l.members...) }
+
+// Kill sends SIGKILL to members without a wait in between, and then waits until all
+// of them have ended.
+func (l *Lab) Kill(members ...*Member) {
+	for _, m := range members {
 		if p := m.Process(); p != nil {
 			// The one error there can be is that it has ended already.
 			_ = p.cmd.Process.Kill()
 		}
 	}
-	for _, m := range l.members {
+	for _, m := range members {
 		m.Kill()
 	}
 }
