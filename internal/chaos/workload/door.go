@@ -124,8 +124,8 @@ func (d *doorConn) reply(depth int) (reply, error) {
 	case n < 0:
 		return reply{null: true}, nil
 	case kind == '$' && n <= maxReply:
-		b := make([]byte, n+2)
-		if _, err := io.ReadFull(d.in, b); err != nil {
+		b, err := readBytes(d.in, n+2)
+		if err != nil {
 			return reply{}, err
 		}
 		return reply{text: string(b[:n])}, nil
@@ -141,6 +141,15 @@ func (d *doorConn) reply(depth int) (reply, error) {
 		return r, nil
 	}
 	return reply{}, fmt.Errorf("an answer that begins with %.20q", line)
+}
+
+// readBytes reads so many bytes. It holds no more than have arrived.
+func readBytes(in io.Reader, n int) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(in, int64(n)))
+	if err == nil && len(b) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
 }
 
 // harmless are the first words of errors that say that nothing was changed.

@@ -46,6 +46,8 @@ type Op struct {
 	// Got and Rows are answers: one value, or many.
 	Got  string `json:"got,omitempty"`
 	Rows []Row  `json:"rows,omitempty"`
+	// Lists are what a transaction is about, with what it read.
+	Lists []ListPart `json:"lists,omitempty"`
 	// Version is that of the entry that was written, read, or changed; of an event
 	// the number of the change, and Previous the version before.
 	Version   uint64       `json:"version,omitempty"`
@@ -76,6 +78,14 @@ type Row struct {
 	Value   string `json:"value,omitempty"`
 	Number  int64  `json:"number,omitempty"`
 	Version uint64 `json:"version,omitempty"`
+}
+
+// ListPart is what a transaction does with one list: it reads it, and appends an
+// element unless that is 0.
+type ListPart struct {
+	Key    string  `json:"key"`
+	Append int64   `json:"append,omitempty"`
+	Read   []int64 `json:"read,omitempty"`
 }
 
 // Note reports whether the line is no operation: it has no outcome of its own.

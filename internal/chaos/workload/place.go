@@ -73,7 +73,8 @@ func (o Options) withDefaults() Options {
 
 // All returns one of each workload, ready for a run.
 func All() []Workload {
-	return []Workload{&Register{}, &Set{}, &Queue{}, &Claims{}, &Bank{}}
+	return []Workload{&Register{}, &Set{}, &Queue{}, &Claims{}, &Bank{},
+		&List{}, &Lease{}, &Watch{}}
 }
 
 // Named returns the workload of a name.
