@@ -35,7 +35,7 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 		}
 		node.Dir = filepath.Join(c.Dir, logDir)
 		var err error
-		if g.record, err = openRecord(filepath.Join(c.Dir, storeDir), c.Logger, c.OnFatal); err != nil {
+		if g.record, err = openRecord(filepath.Join(c.Dir, storeDir), c.Logger, c.AcceptLoss, c.OnFatal); err != nil {
 			return nil, fmt.Errorf("grid: store: %w", err)
 		}
 		node.Store = g.record

@@ -58,7 +58,7 @@ func (s led) write(entries int) {
 
 func newRecord(t *testing.T) *record {
 	t.Helper()
-	r, err := openRecord(t.TempDir(), slog.New(slog.DiscardHandler), func(err error) { t.Error(err) })
+	r, err := openRecord(t.TempDir(), slog.New(slog.DiscardHandler), false, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,3 +67,6 @@ func (c *Config) pebbleOptions() *pebble.Options {
 	}
 	return o
 }
+
+// Aside returns the folder that was set aside from dir last, "" if none is there.
+func Aside(dir string) (string, error) { return folder.Aside(nil, dir) }
