@@ -46,7 +46,7 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 				return nil, fmt.Errorf("grid: data folder: %w", err)
 			}
 		}
-		if g.record, err = openRecord(disk); err != nil {
+		if g.record, err = openRecord(disk, c.AcceptLoss); err != nil {
 			return nil, fmt.Errorf("grid: store: %w", err)
 		}
 		node.Store = g.record

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"sync/atomic"
 
 	"github.com/spacegrid/spacegrid/datapump"
 	"github.com/spacegrid/spacegrid/grid/cluster"
@@ -18,6 +20,9 @@ import (
 // record is the embedded store of a member: a pump that follows the member's own
 // partitions, a writer behind it, a reader for a cold start, all over one store.
 type record struct {
+	// aside is the damaged store that this one has replaced, until it holds
+	// everything again; nil or "" if there is none.
+	aside  atomic.Pointer[string]
 	store  *store.Store
 	pump   *datapump.Pump
 	writer *writer.Writer
@@ -26,15 +31,30 @@ type record struct {
 
 var _ cluster.Store = (*record)(nil)
 
-// openRecord opens the store that cfg describes and starts the pump.
-func openRecord(cfg store.Config) (*record, error) {
+// openRecord opens the store that cfg describes and starts the pump. A damaged store is set aside, and a new one is filled from
+// the member's partitions; until it is, it does not count as a store to start from,
+// unless loss is accepted.
+func openRecord(cfg store.Config, acceptLoss bool) (*record, error) {
 	s, err := store.Open(cfg)
+	if errors.Is(err, store.ErrDamaged) {
+		var aside string
+		damage := err
+		if aside, err = cfg.SetAside(); err != nil {
+			return nil, errors.Join(damage, err)
+		}
+		cfg.Logger.Error("the store is damaged; it is set aside, and a new one is filled from the grid", "folder", cfg.Dir, "aside", aside, "err", damage)
+		s, err = store.Open(cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	w := writer.New(s, cfg.Logger)
-	p, err := datapump.Open(datapump.Config{
-		Name: storeSinkName, Sink: w, Logger: cfg.Logger,
+	r := &record{store: s, reader: reader.New(s)}
+	if err := r.lookAside(&cfg, acceptLoss); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	r.writer = writer.New(s, cfg.Logger)
+	r.pump, err = datapump.Open(datapump.Config{
+		Name: storeSinkName, Sink: r.writer, Logger: cfg.Logger,
 		// The member's partitions are the truth: a store that holds another
 		// history belongs to a replica that was replaced or started cold.
 		Takeover: true,
@@ -42,7 +62,49 @@ func openRecord(cfg store.Config) (*record, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &record{store: s, pump: p, writer: w, reader: reader.New(s)}, nil
+	return r, nil
+}
+
+// metaRebuilt is the record of the store that names the last damaged folder whose
+// place it has filled.
+const metaRebuilt = "rebuilt"
+
+// lookAside finds out whether the store has yet to fill the place of a damaged one.
+func (r *record) lookAside(cfg *store.Config, acceptLoss bool) error {
+	aside, err := cfg.Aside()
+	if err != nil || aside == "" || acceptLoss {
+		return err
+	}
+	rebuilt, err := r.store.Meta(metaRebuilt)
+	if err != nil && !errors.Is(err, store.ErrNoMeta) {
+		return err
+	}
+	if string(rebuilt) != filepath.Base(aside) {
+		r.aside.Store(&aside)
+	}
+	return nil
+}
+
+// rebuilt notes, once it is so, that the store holds all that the member's partitions
+// do.
+func (r *record) rebuilt() {
+	aside := r.aside.Load()
+	if aside == nil {
+		return
+	}
+	s := r.pump.Status()
+	if s.Err != nil || len(s.Partitions) == 0 {
+		return
+	}
+	for i := range s.Partitions {
+		if p := &s.Partitions[i]; p.Err != nil || p.BacklogChanges > 0 {
+			return
+		}
+	}
+	// An error has ended the store, whose owner was told.
+	if r.store.SetMeta(metaRebuilt, []byte(filepath.Base(*aside))) == nil {
+		r.aside.CompareAndSwap(aside, nil)
+	}
 }
 
 const storeSinkName = "store"
@@ -78,8 +140,8 @@ var ErrForeignStore = errors.New("grid: the store in the data folder belongs to 
 
 // Bind implements cluster.Store. A store stays with the cluster that it was bound
 // to first: what it holds may be all that is left of that one.
-func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
-	old, err := r.Stored(ctx)
+func (r *record) Bind(_ context.Context, g cluster.StoredGrid) error {
+	old, err := r.account()
 	if err != nil {
 		return err
 	}
@@ -105,6 +167,14 @@ func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
 
 // Stored implements cluster.Store.
 func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
+	if aside := r.aside.Load(); aside != nil {
+		return cluster.StoredGrid{}, fmt.Errorf("%w: it is in %s (restore it, or accept the loss of what only it has: AcceptLoss, --accept-loss)", cluster.ErrStoreLost, *aside)
+	}
+	return r.account()
+}
+
+// account returns what the store holds.
+func (r *record) account() (cluster.StoredGrid, error) {
 	b, err := r.store.Meta(store.MetaCluster)
 	if errors.Is(err, store.ErrNoMeta) {
 		return cluster.StoredGrid{}, nil
@@ -172,6 +242,7 @@ func (r *record) Notify(p space.PartitionID) { r.pump.Notify(p) }
 
 // Watermarks implements cluster.Store.
 func (r *record) Watermarks() map[space.PartitionID]space.Seq {
+	r.rebuilt()
 	marks := r.pump.Watermarks()
 	m := make(map[space.PartitionID]space.Seq, len(marks))
 	for _, w := range marks {

@@ -59,7 +59,7 @@ func (s led) write(entries int) {
 
 func newRecord(t *testing.T) *record {
 	t.Helper()
-	r, err := openRecord(store.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), OnFatal: func(err error) { t.Error(err) }})
+	r, err := openRecord(store.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), OnFatal: func(err error) { t.Error(err) }}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

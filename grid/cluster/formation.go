@@ -101,6 +101,9 @@ func (n *Node) rest(d time.Duration, a, b <-chan struct{}) {
 // lower name, all agree, and nobody is missing of a cluster that their stores
 // know. An error says what is missing.
 func (n *Node) found(ctx context.Context) error {
+	if err := n.bereft(); err != nil {
+		return err
+	}
 	if n.gossip != nil && len(n.cfg.Seeds) > 0 {
 		select {
 		case <-n.gossip.Joined():
@@ -172,7 +175,7 @@ func (n *Node) consents(ctx context.Context, peers []Peer) ([]Member, error) {
 		case !answer.Blank:
 			return nil, fmt.Errorf("member %s belongs to a cluster", p.Member)
 		case !answer.Granted:
-			return nil, fmt.Errorf("member %s has agreed to another founder", p.Member)
+			return nil, fmt.Errorf("member %s has agreed to another founder, or has lost its logs and waits for its cluster", p.Member)
 		}
 		members = append(members, answer.Member)
 	}

@@ -109,7 +109,7 @@ func (n *Node) bindStore(s *State) error {
 	}
 	if b == nil {
 		has, err := n.stored(n.ctx)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrStoreLost) {
 			return fmt.Errorf("cluster: look into the store: %w", err)
 		}
 		if !has.Cluster.IsZero() && has.Cluster != s.Cluster {
@@ -156,7 +156,7 @@ func (n *Node) holdGroup(g *Group) error {
 		}
 		var err error
 		if h, err = n.openHeld(g); err != nil {
-			return err
+			return n.damaged(err)
 		}
 		n.groups[g.ID].Store(h)
 	}

@@ -143,6 +143,9 @@ type Node struct {
 	incarnation uint64 // of what the replicas of partitions hold
 	controlID   replica.ServerID
 	boot        uint64
+	fresh       bool      // without a memory of an earlier life
+	aside       string    // the damaged folder that this member's own has replaced; "" if none
+	outranked   sync.Once // it was told that its incarnation is too low
 
 	storage   *replica.LogStorage // nil: in memory
 	dial      wire.Dialer
@@ -206,7 +209,7 @@ func (n *Node) open(ctx context.Context) error {
 	if n.cfg.Durability == Disk && n.cfg.Dir == "" {
 		return errors.New("cluster: durability disk needs a data directory (set Dir, or choose memory)")
 	}
-	for _, step := range []func() error{n.openStorage, n.identify, n.listen, n.openGossip, n.openTransport, n.openControl} {
+	for _, step := range []func() error{n.openStorage, n.identify, n.listen, n.openGossip, n.outlive, n.openTransport, n.openControl} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

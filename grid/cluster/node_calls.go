@@ -19,6 +19,8 @@ const exportChunk = 64 << 10
 // cluster it is also the question whether the other lets it found.
 type probe struct {
 	Founder MemberID // empty: no such question
+	Asker   MemberID // who wants to know what is known of its former life; empty: nobody
+	Known   uint64   // incarnation of the other one that the asker knows, 0: none
 }
 
 // probed is the answer.
@@ -30,11 +32,14 @@ type probed struct {
 	Granted bool // the founder may found
 	Disk    bool
 	Store   bool
+	Former  uint64 // incarnation of the asker that is known, 0: none
 }
 
 func (p *probe) encode() []byte {
 	e := &encoder{}
 	putMemberID(e, &p.Founder)
+	putMemberID(e, &p.Asker)
+	e.uint(p.Known)
 	return e.b
 }
 
@@ -46,6 +51,7 @@ func (p *probed) encode() []byte {
 	for _, v := range []bool{p.Blank, p.Granted, p.Disk, p.Store} {
 		e.bool(v)
 	}
+	e.uint(p.Former)
 	return e.b
 }
 
@@ -57,6 +63,7 @@ func decodeProbed(b []byte) (p probed, err error) {
 	for _, v := range []*bool{&p.Blank, &p.Granted, &p.Disk, &p.Store} {
 		*v = d.bool()
 	}
+	p.Former = d.uint(noLimit)
 	return p, damaged(d.done())
 }
 
@@ -105,7 +112,7 @@ func (n *Node) memberCall(ctx context.Context, kind uint8, body []byte) ([]byte,
 		return e.b, err
 	case callProbe:
 		d := &decoder{b: body}
-		p := probe{Founder: memberID(d)}
+		p := probe{Founder: memberID(d), Asker: memberID(d), Known: d.uint(noLimit)}
 		if err := d.done(); err != nil {
 			return nil, malformed(err)
 		}
@@ -132,9 +139,14 @@ func (n *Node) memberCall(ctx context.Context, kind uint8, body []byte) ([]byte,
 // probed answers a probe.
 func (n *Node) probed(p probe) probed {
 	s := n.control.State()
+	n.told(p.Known)
+	former := Member{}
+	if m, ok := s.Member(p.Asker); ok {
+		former = *m
+	}
 	return probed{
 		Member: n.self(), Control: n.controlID.Incarnation, Cluster: s.Cluster, Blank: n.blank(),
-		Granted: p.Founder != "" && n.consent.grant(p.Founder), Disk: n.storage != nil, Store: n.cfg.Store != nil,
+		Granted: p.Founder != "" && n.bereft() == nil && n.consent.grant(p.Founder), Former: former.Incarnation, Disk: n.storage != nil, Store: n.cfg.Store != nil,
 	}
 }
 

@@ -1,10 +1,7 @@
 package cluster
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -23,88 +20,6 @@ const (
 
 // aloneAddr is where a member without a listener listens, on a network of its own.
 const aloneAddr = "alone:1"
-
-func (n *Node) openStorage() error {
-	if n.cfg.Dir == "" {
-		return nil
-	}
-	cfg := n.cfg.Logs
-	cfg.Dir = filepath.Join(n.cfg.Dir, "log")
-	if cfg.Logger == nil {
-		cfg.Logger = n.log
-	}
-	var err error
-	n.storage, err = replica.OpenLogStorage(cfg)
-	return err
-}
-
-// identify settles name, incarnation and boot, and keeps them. What is in memory
-// gets an incarnation that no earlier life can have had.
-func (n *Node) identify() error {
-	fresh := uint64(n.cfg.Wall().UnixNano())
-	n.name, n.incarnation, n.boot = n.cfg.Name, fresh, 1
-	control := fresh
-	if n.storage != nil {
-		kept, err := n.meta(metaName)
-		if err != nil {
-			return err
-		}
-		if n.name == "" {
-			n.name = MemberID(kept)
-		}
-		if len(kept) > 0 && string(kept) != string(n.name) {
-			return fmt.Errorf("cluster: the folder %s belongs to member %q, not %q (give it its name, or another folder)", n.cfg.Dir, kept, n.name)
-		}
-		if control, err = n.keptNumber(metaIncarnation, fresh); err != nil {
-			return err
-		}
-		boot, err := n.keptNumber(metaBoot, 0)
-		if err != nil {
-			return err
-		}
-		n.boot = boot + 1
-	}
-	if n.name == "" {
-		n.name = MemberID("m" + strconv.FormatUint(rand.Uint64()>>32|1<<32, 36))
-	}
-	if err := CheckMemberID(n.name); err != nil {
-		return err
-	}
-	if n.cfg.Durability == Disk {
-		n.incarnation = control
-	}
-	n.controlID = replica.ServerID{Member: string(n.name), Incarnation: control}
-	n.log = n.log.With("member", string(n.name))
-	if n.storage == nil {
-		return nil
-	}
-	return errors.Join(
-		n.storage.SetMeta(metaName, []byte(n.name)),
-		n.storage.SetMeta(metaIncarnation, binary.AppendUvarint(nil, control)),
-		n.storage.SetMeta(metaBoot, binary.AppendUvarint(nil, n.boot)),
-	)
-}
-
-// meta returns a record of the member, nil if there is none.
-func (n *Node) meta(name string) ([]byte, error) {
-	b, err := n.storage.Meta(name)
-	if errors.Is(err, replica.ErrNoMeta) {
-		return nil, nil
-	}
-	return b, err
-}
-
-func (n *Node) keptNumber(name string, otherwise uint64) (uint64, error) {
-	b, err := n.meta(name)
-	if err != nil || b == nil {
-		return otherwise, err
-	}
-	v, k := binary.Uvarint(b)
-	if k != len(b) {
-		return 0, &CorruptError{What: "record " + name + " of the member"}
-	}
-	return v, nil
-}
 
 func (n *Node) listen() error {
 	listen, addr := n.cfg.Network.Listen, n.cfg.Listen
@@ -190,8 +105,15 @@ func (n *Node) groupStorage(g GroupID) (replica.GroupStorage, error) {
 }
 
 func (n *Node) snapshots(g GroupID) replica.SnapshotStoreConfig {
+	cfg := n.snapshotRoot()
+	cfg.Dir = filepath.Join(cfg.Dir, strconv.Itoa(int(g)))
+	return cfg
+}
+
+// snapshotRoot is the folder with a folder for each group's snapshots.
+func (n *Node) snapshotRoot() replica.SnapshotStoreConfig {
 	cfg := n.cfg.Snapshots
-	cfg.Dir = filepath.Join(n.cfg.Dir, "snapshots", strconv.Itoa(int(g)))
+	cfg.Dir = filepath.Join(n.cfg.Dir, "snapshots")
 	if cfg.Logger == nil {
 		cfg.Logger = n.log
 	}
@@ -210,7 +132,7 @@ func (n *Node) openControl() error {
 		Observer: controlObserver{n}, Logger: n.log.With("group", uint32(ControlGroup)),
 	})
 	if err != nil {
-		return fmt.Errorf("cluster: open the control group: %w", err)
+		return n.damaged(fmt.Errorf("cluster: open the control group: %w", err))
 	}
 	return nil
 }

@@ -102,7 +102,11 @@ func (g *governor) admit(ctx context.Context) error {
 			known.RESP == p.RESP && known.HTTP == p.HTTP && known.Zone == p.Zone {
 			continue
 		}
-		answer, err := g.n.probe(ctx, p.Member, probe{})
+		ask := probe{}
+		if ok {
+			ask.Known = known.Incarnation
+		}
+		answer, err := g.n.probe(ctx, p.Member, ask)
 		if err == nil && !answer.Cluster.IsZero() && answer.Cluster != g.n.control.State().Cluster {
 			err = fmt.Errorf("it belongs to cluster %s", answer.Cluster)
 		}

@@ -25,6 +25,9 @@ func DiskStorage(logs *LogStorage, snapshots SnapshotStoreConfig, group uint32) 
 		return GroupStorage{}, err
 	}
 	snapshots.published = log.noteCovered
+	if snapshots.OnFatal == nil {
+		snapshots.OnFatal = logs.folder.Fail // Nothing is acknowledged any more, and the owner of the logs is told.
+	}
 	store, err := OpenSnapshotStore(snapshots)
 	if err != nil {
 		return GroupStorage{}, err

@@ -306,11 +306,12 @@ func (s *LogStorage) Stats() LogStorageStats {
 }
 
 // Close waits for running operations and closes the folder. The raft instances that use it have been shut down before.
-// After a failure it returns the failure and leaves the folder locked until the process ends, so that nobody opens
-// what goroutines of the failed storage may still write. A second Close returns what the first one did.
+// After a failure it returns the failure and, unless it is only that something does not verify, leaves the folder locked until the
+// process ends, so that nobody opens what goroutines of the failed storage may still write. A second Close returns what the
+// first one did.
 func (s *LogStorage) Close() error {
-	if err := s.folder.Err(); err != nil {
-		return err // A reader may wait for a lock inside the failed Pebble.
+	if !s.folder.Sound() {
+		return s.folder.Close() // A reader may wait for a lock inside the failed Pebble, so life is not waited for.
 	}
 	s.life.Lock()
 	defer s.life.Unlock()

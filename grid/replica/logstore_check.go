@@ -179,3 +179,6 @@ func MarkDamaged(cfg LogStorageConfig, cause error) error { return folder.Mark(c
 func SetAside(cfg LogStorageConfig, root string) (aside string, err error) {
 	return folder.SetAside(cfg.FS, root, cfg.Dir)
 }
+
+// Aside returns the folder that was set aside from root last, "" if none is there.
+func Aside(cfg LogStorageConfig, root string) (string, error) { return folder.Aside(cfg.FS, root) }

@@ -124,27 +124,52 @@ func SetAside(fsys vfs.FS, root, dir string) (aside string, err error) {
 	if _, err := fsys.Stat(fsys.PathJoin(dir, damagedFile)); err != nil {
 		return "", fmt.Errorf("%w: %s: %w", errNotMarked, dir, err)
 	}
-	parent, prefix := fsys.PathDir(root), fsys.PathBase(root)+asideInfix
-	names, err := fsys.List(parent)
+	last, count, err := countAside(fsys, root)
 	if err != nil {
-		return "", fmt.Errorf("folder: set aside: %w", err)
-	}
-	last, count := 0, 0
-	for _, name := range names {
-		digits, ok := strings.CutPrefix(name, prefix)
-		if number, err := strconv.Atoi(digits); ok && err == nil {
-			last, count = max(last, number), count+1
-		}
+		return "", err
 	}
 	if count >= KeptAside {
 		return "", fmt.Errorf("%w: %d beside %s", ErrManyAside, count, root)
 	}
-	aside = fsys.PathJoin(parent, prefix+strconv.Itoa(last+1))
+	aside = asideName(root, last+1)
 	if err := fsys.Rename(root, aside); err != nil {
 		return "", fmt.Errorf("folder: set aside: %w", err)
 	}
-	if err := Sync(fsys, parent); err != nil {
+	if err := Sync(fsys, fsys.PathDir(root)); err != nil {
 		return "", fmt.Errorf("folder: set aside: %w", err)
 	}
 	return aside, nil
+}
+
+func asideName(root string, number int) string { return root + asideInfix + strconv.Itoa(number) }
+
+// countAside returns the greatest number of a folder that was set aside from root,
+// 0 for none, and how many there are.
+func countAside(fsys vfs.FS, root string) (last, count int, err error) {
+	names, err := fsys.List(fsys.PathDir(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("folder: look for folders set aside: %w", err)
+	}
+	for _, name := range names {
+		digits, ok := strings.CutPrefix(name, fsys.PathBase(root)+asideInfix)
+		if number, err := strconv.Atoi(digits); ok && err == nil {
+			last, count = max(last, number), count+1
+		}
+	}
+	return last, count, nil
+}
+
+// Aside returns the folder that was set aside from root last, "" if none is there.
+func Aside(fsys vfs.FS, root string) (string, error) {
+	if fsys == nil {
+		fsys = vfs.Default
+	}
+	last, _, err := countAside(fsys, root)
+	if err != nil || last == 0 {
+		return "", err
+	}
+	return asideName(root, last), nil
 }

@@ -44,6 +44,7 @@ type failure struct {
 
 	first    atomic.Pointer[FailedError]
 	happened chan struct{} // closed once first is set
+	parked   atomic.Bool   // a goroutine stays in Pebble for good
 }
 
 func newFailure(cfg *Config) *failure {
@@ -98,7 +99,13 @@ func (f *failure) Errorf(format string, args ...any) {
 // needs. So the goroutine stays here until the process, whose owner has been
 // told, is gone.
 func (f *failure) Fatalf(format string, args ...any) {
-	f.fail(fmt.Errorf(format, args...))
+	f.park(fmt.Errorf(format, args...))
+}
+
+// park fails with cause and keeps the caller for ever.
+func (f *failure) park(cause error) {
+	f.parked.Store(true)
+	f.fail(cause)
 	select {}
 }
 

@@ -161,6 +161,16 @@ func (f *Folder) DB() *pebble.DB { return f.db }
 // Err returns the failure that ended the folder, nil while there is none.
 func (f *Folder) Err() error { return f.failure.err() }
 
+// Sound reports whether nothing more is wrong with a folder that failed than that
+// something in it is damaged: Pebble runs, and Close closes it.
+func (f *Folder) Sound() bool {
+	err := f.Err()
+	return err == nil || isDamage(err) && !f.failure.parked.Load()
+}
+
+// Fail ends the folder, because a disk that it depends on has failed.
+func (f *Folder) Fail(cause error) { f.failure.fail(cause) }
+
 // Damaged ends the folder, as a failure of the disk does, because something that
 // was read from it does not verify, and marks it as damaged.
 func (f *Folder) Damaged(cause error) error {
@@ -208,22 +218,27 @@ func apply(db *pebble.DB, batch *pebble.Batch, sync bool) (err error) {
 }
 
 // Close closes Pebble and gives up the lock. Whoever used the folder has ended.
-// After a failure it returns the failure and leaves the folder locked until the
-// process ends, so that nobody opens what goroutines of the failed Pebble may
-// still write. A later Close returns what the first one did.
+// After a failure it returns the failure, and unless Sound leaves the folder locked
+// until the process ends, so that nobody opens what goroutines of the failed Pebble
+// may still write. A later Close returns what the first one did.
 func (f *Folder) Close() error {
 	f.closing.Do(func() {
-		if f.closeErr = f.Err(); f.closeErr != nil {
+		f.closeErr = f.Err()
+		if !f.Sound() {
 			f.closeErr = errors.Join(f.closeErr, f.endLedger())
 			return
 		}
-		err := f.released(f.db.Close)
-		if f.closeErr = f.Err(); f.closeErr != nil {
-			f.closeErr = errors.Join(f.closeErr, f.endLedger())
+		closePebble := f.released
+		if f.closeErr != nil {
+			closePebble = func(call func() error) error { return call() }
+		}
+		err := closePebble(f.db.Close)
+		if now := f.Err(); f.closeErr == nil && now != nil {
+			f.closeErr = errors.Join(now, f.endLedger())
 			return
 		}
 		f.cache.Unref()
-		if err = errors.Join(err, f.endLedger(), f.lock.Close()); err != nil {
+		if err = errors.Join(f.closeErr, err, f.endLedger(), f.lock.Close()); err != nil {
 			f.closeErr = fmt.Errorf("folder: close: %w", err)
 		}
 	})

@@ -26,8 +26,7 @@ type guardedFS struct {
 // park reports err and keeps the caller for ever, if err is not nil.
 func (f *guardedFS) park(what, name string, err error) {
 	if err != nil {
-		f.failure.fail(fmt.Errorf("%s %s: %w", what, name, err))
-		select {}
+		f.failure.park(fmt.Errorf("%s %s: %w", what, name, err))
 	}
 }
 

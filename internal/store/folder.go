@@ -28,13 +28,13 @@ var (
 	ErrFailed = folder.ErrFailed
 	// ErrDamaged is returned by Open when the folder does not hold what was written
 	// into it. It is left as it is and marked, so that every later Open fails too;
-	// see SetAside.
+	// see Config.SetAside.
 	ErrDamaged = errors.New("store: damaged")
 )
 
 // SetAside renames a damaged store's folder, which nobody has open, so that a new
 // one can take its place, and returns the new name. What it holds is not changed.
-func SetAside(dir string) (string, error) { return folder.SetAside(nil, dir, dir) }
+func (c *Config) SetAside() (string, error) { return folder.SetAside(c.FS, c.Dir, c.Dir) }
 
 func (c *Config) openFolder() (*folder.Folder, error) {
 	f, err := folder.Open(folder.Config{
@@ -67,3 +67,6 @@ func (c *Config) pebbleOptions() *pebble.Options {
 	}
 	return o
 }
+
+// Aside returns the folder that was set aside from Dir last, "" if none is there.
+func (c *Config) Aside() (string, error) { return folder.Aside(c.FS, c.Dir) }

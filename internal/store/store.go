@@ -178,8 +178,9 @@ func (s *Store) Close() error {
 		s.life.Lock()
 		s.life.closed = true
 		s.life.Unlock()
-		if s.folder.Err() != nil {
-			return // a goroutine may be parked in the failed Pebble for good
+		if !s.folder.Sound() {
+			_ = s.folder.Close() // the owner was told; a goroutine may be parked in the failed Pebble for good
+			return
 		}
 		s.life.users.Wait()
 		if err := s.folder.Close(); err != nil {

@@ -54,6 +54,9 @@ func (s *Store) update(sync bool, fn func(*Tx) error) error {
 	tx := Tx{s: s, batch: s.db.NewBatch()}
 	if err := fn(&tx); err != nil {
 		_ = tx.batch.Close() // of a batch that is thrown away, only the memory matters
+		if _, corrupt := errors.AsType[*CorruptError](err); corrupt {
+			err = errors.Join(err, s.folder.Damaged(err))
+		}
 		return err
 	}
 	if tx.batch.Empty() {
