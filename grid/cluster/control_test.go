@@ -221,6 +221,7 @@ func TestMendedReplicasHaveNewIdentities(t *testing.T) {
 	if r := do(t, c, &MendReplica{1, "m02", 1, 1}); r.Code != CodeInvalid {
 		t.Errorf("the last voter goes: %+v", r)
 	}
+	ok(t, c, &CreateSpace{space.Definition{Name: "orders"}})
 	var w bytes.Buffer
 	if err := c.Snapshot(&w); err != nil {
 		t.Fatal(err)
