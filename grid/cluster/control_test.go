@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/spacegrid/spacegrid/grid/replica"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/grid/space/predicate"
 )
@@ -175,6 +176,79 @@ func TestSetReplicasComparesAndSets(t *testing.T) {
 		if r := do(t, c, &SetReplicas{1, first.Group, wrong}); r.Code != CodeInvalid {
 			t.Errorf("%s: %v", name, r.Err())
 		}
+	}
+}
+
+// A replica that is mended learns under an identity that none had before, however
+// often that happens and whatever bootstraps there are; a repeat counts once, and
+// the last voter stays.
+func TestMendedReplicasHaveNewIdentities(t *testing.T) {
+	c := formedControl(t, 3)
+	refused(t, c, &MendReplica{1, "m01", 1, 1}, ErrConflict) // it does not serve yet
+	g := c.State().Groups[0]
+	by := g.Replicas[0]
+	ok(t, c, &BeginBootstrap{1, g.Version, by.Member, by.Incarnation, nil, sourcesFor(c.State(), 1)})
+	ok(t, c, &EndBootstrap{1, 1})
+	id := func() replica.ServerID {
+		g := &c.State().Groups[0]
+		r, _ := g.Replica("m01")
+		return g.server(r)
+	}
+	seen := map[replica.ServerID]bool{id(): true}
+	for times := uint64(1); times <= 3; times++ {
+		first := ok(t, c, &MendReplica{1, "m01", 1, times})
+		if again := ok(t, c, &MendReplica{1, "m01", 1, times}); again != first {
+			t.Errorf("a repeat is answered %+v, the first time %+v", again, first)
+		}
+		g := &c.State().Groups[0]
+		if r, _ := g.Replica("m01"); r.Role != Learner || seen[id()] {
+			t.Errorf("mended %d times: %+v, %v", times, r, id())
+		}
+		seen[id()] = true
+		moves := Desired(c.State())
+		i := slices.IndexFunc(moves, func(m Move) bool { return m.Group == 1 })
+		if i < 0 || moves[i].Next(g).Kind != Promote {
+			t.Fatalf("the next step is not to let it vote: %+v", moves)
+		}
+		ok(t, c, &SetReplicas{1, g.Version, moves[i].Next(g).Replicas})
+	}
+	refused(t, c, &MendReplica{1, "m01", 1, 5}, ErrConflict)
+	refused(t, c, &MendReplica{1, "m01", 2, 4}, ErrConflict)
+	refused(t, c, &MendReplica{1, "x", 1, 1}, ErrConflict)
+	refused(t, c, &MendReplica{7, "m01", 1, 4}, ErrNoGroup)
+	ok(t, c, &MendReplica{1, "m00", 1, 1})
+	ok(t, c, &MendReplica{1, "m01", 1, 4})
+	if r := do(t, c, &MendReplica{1, "m02", 1, 1}); r.Code != CodeInvalid {
+		t.Errorf("the last voter goes: %+v", r)
+	}
+	ok(t, c, &CreateSpace{space.Definition{Name: "orders"}})
+	var w bytes.Buffer
+	if err := c.Snapshot(&w); err != nil {
+		t.Fatal(err)
+	}
+	again := NewControl()
+	if err := again.Restore(&w); err != nil || !reflect.DeepEqual(again.State(), c.State()) {
+		t.Errorf("after a snapshot: %+v, %v", again.State().Groups[0].Mended, err)
+	}
+}
+
+// What is counted of a member goes with it.
+func TestWhatWasMendedIsForgottenWithTheMember(t *testing.T) {
+	c := formedControl(t, 4)
+	g := c.State().Groups[0]
+	by := g.Replicas[0]
+	ok(t, c, &BeginBootstrap{1, g.Version, by.Member, by.Incarnation, nil, sourcesFor(c.State(), 1)})
+	ok(t, c, &EndBootstrap{1, 1})
+	leaver := g.Replicas[1].Member
+	ok(t, c, &MendReplica{1, leaver, 1, 1})
+	ok(t, c, &DrainMember{leaver, true})
+	for _, m := range Desired(c.State()) {
+		ok(t, c, &SetReplicas{m.Group, m.Version, m.Want})
+	}
+	ok(t, c, &SetVoters{slices.DeleteFunc([]MemberID{"m00", "m01", "m02"}, func(m MemberID) bool { return m == leaver })})
+	ok(t, c, &RemoveMember{leaver})
+	if g := c.State().Groups[0]; len(g.Mended) != 0 {
+		t.Errorf("%+v", g.Mended)
 	}
 }
 
@@ -458,7 +532,7 @@ func anyCommand(t *rapid.T, s *State) Command {
 	g := s.Groups[rapid.IntRange(0, len(s.Groups)-1).Draw(t, "group")]
 	name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name")
 	id2 := space.ID(rapid.IntRange(0, 4).Draw(t, "space"))
-	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	switch rapid.IntRange(0, 12).Draw(t, "kind") {
 	case 0:
 		next := *m
 		next.Incarnation += uint64(rapid.IntRange(0, 1).Draw(t, "newer"))
@@ -482,6 +556,8 @@ func anyCommand(t *rapid.T, s *State) Command {
 		return &BeginBootstrap{g.ID, g.Version, by.Member, by.Incarnation, []MemberID{id}, sourcesFor(s, g.ID)}
 	case 8:
 		return &EndBootstrap{g.ID, g.Bootstrap.Attempt}
+	case 12:
+		return &MendReplica{g.ID, id, m.Incarnation, g.MendedTimes(id) + uint64(rapid.IntRange(0, 1).Draw(t, "again"))}
 	case 9:
 		return &CreateSpace{space.Definition{Name: name}}
 	case 10:
@@ -546,6 +622,7 @@ func everyCommand() []Command {
 			new(time.Minute), new(7), new(space.ID(2)),
 		},
 		&SetSink{"pg", true},
+		&MendReplica{1, "m1", 2, 3},
 	}
 }
 
@@ -559,8 +636,8 @@ func TestCommandsSurviveTheirEncoding(t *testing.T) {
 			t.Errorf("%T: %+v, want %+v (%v)", c, got, c, err)
 		}
 	}
-	if len(seen) != int(kindSetSink) {
-		t.Errorf("%d kinds were tried, there are %d", len(seen), kindSetSink)
+	if len(seen) != int(kindMendReplica) {
+		t.Errorf("%d kinds were tried, there are %d", len(seen), kindMendReplica)
 	}
 }
 

@@ -306,3 +306,41 @@ func TestDigestsOfOtherFormatsAreUnknown(t *testing.T) {
 		}
 	}
 }
+
+// A member that is away while its replica is mended comes back with another one,
+// whatever lies on its disk.
+func TestAReplicaIsMendedWhileItsMemberIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, id := compared(t, NodeConfig{Dir: "data"}, "a", "b", "c")
+		g.crash("c")
+		n := g.nodes["a"]
+		table := n.control.State().Groups
+		before := map[GroupID]replica.ServerID{}
+		for i := range table {
+			r, _ := table[i].Replica("c")
+			before[table[i].ID] = table[i].server(r)
+			reply, err := n.decide(t.Context(), &MendReplica{Group: table[i].ID, Member: "c", Incarnation: r.Incarnation, Times: 1})
+			if err == nil {
+				err = reply.Err()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, n.Router(), id, "k7", "new")
+		g.start("c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		g.agree()
+		for gid, old := range before {
+			if h := g.nodes["c"].held(gid); h.self.Incarnation <= old.Incarnation {
+				t.Errorf("group %d: %v came after %v", gid, h.self, old)
+			}
+		}
+		g.crash("c")
+		g.start("c")
+		g.ready()
+		g.eventually("the cluster is whole again", g.whole)
+		g.agree()
+	})
+}
