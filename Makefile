@@ -83,3 +83,11 @@ ci: ## do everything CI does, and say how long each step took
 
 clean: ## remove what was built here
 	rm -rf bin
+
+.PHONY: sim bugs
+
+sim: ## run whole clusters in memory, with faults, for TIME from SEED on
+	$(GO) test ./internal/sim -count=1 -timeout 0 -v -run '^TestClustersForLong$$' -sim.time=$(TIME) -sim.seed=$(SEED)
+
+bugs: ## break the product in every known way and demand that a test notices
+	$(GO) test ./internal/chaos/bugs -count=1 -timeout 0 -v -run '^TestBugsAreCaught$$' -bugs.catch $(ARGS)

@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	// giveUp is when a client does not wait for an answer any longer, and pause
-	// the longest rest between two requests.
-	giveUp = 3 * time.Second
-	pause  = 60 * time.Millisecond
+	// giveUp is when a client does not wait for an answer any longer, giveUpSoon
+	// when it is in a hurry, and pause the longest rest between two requests.
+	giveUp     = 3 * time.Second
+	giveUpSoon = 300 * time.Millisecond
+	pause      = 60 * time.Millisecond
 	// eraTime is how long a set of registers is used. Every operation of unknown
 	// outcome stays open for ever, and the checker's work grows with how many are
 	// open at once.
@@ -162,7 +163,11 @@ func (c *crowd) every(client, kind int, do func(ctx context.Context, client int,
 				return
 			case <-time.After(time.Duration(rng.Int64N(int64(pause)))):
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), giveUp)
+			patience := giveUp
+			if rng.IntN(4) == 0 {
+				patience = giveUpSoon
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			do(ctx, client, rng)
 			cancel()
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -15,83 +14,86 @@ import (
 // checkTime bounds the search for an order of the operations on registers.
 const checkTime = time.Minute
 
+// findings are what is wrong with a run, in words.
+type findings []string
+
+func (f *findings) addf(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
 // judge compares what was left with what clients were told.
-func (r *remains) judge(t *testing.T, h *history) {
-	t.Helper()
+func (r *remains) judge(h *history) findings {
+	var f findings
 	switch result := porcupine.CheckOperationsTimeout(registerModel, h.registers, checkTime); result {
 	case porcupine.Ok:
 	case porcupine.Unknown:
-		t.Errorf("whether the registers are linearizable is not known after %v", checkTime)
+		f.addf("whether the registers are linearizable is not known after %v", checkTime)
 	default:
-		t.Errorf("the registers are not linearizable: %s", worst(h.registers))
+		f.addf("the registers are not linearizable: %s", worst(h.registers))
 	}
-	r.judgeElements(t, h)
-	r.judgeFollower(t, h)
+	r.judgeElements(h, &f)
+	r.judgeFollower(h, &f)
 	for _, j := range r.jobs {
 		h.jobs.Left = append(h.jobs.Left, check.Entry{Key: j.ID, Kind: j.Kind, Number: j.Number})
 	}
 	// An answer to a take that never arrived is lost with what it carried.
 	if v := check.Takes(&h.jobs); v.Duplicated+v.Lost+v.Phantom+v.Altered > 0 {
-		t.Errorf("jobs: %d handed out twice, %d lost, %d never written, %d altered: %q", v.Duplicated, v.Lost, v.Phantom, v.Altered, v.Complaints)
+		f.addf("jobs: %d handed out twice, %d lost, %d never written, %d altered: %q", v.Duplicated, v.Lost, v.Phantom, v.Altered, v.Complaints)
 	}
-	r.judgeCoins(t, h)
+	r.judgeCoins(h, &f)
+	return f
 }
 
-func (r *remains) judgeElements(t *testing.T, h *history) {
-	t.Helper()
+func (r *remains) judgeElements(h *history, f *findings) {
 	for _, id := range slices.Sorted(maps.Keys(h.elements)) {
 		_, there := r.elements[id]
 		switch out := h.elements[id]; {
 		case out == check.Done && !there:
-			t.Errorf("element %s was acknowledged and is lost", id)
+			f.addf("element %s was acknowledged and is lost", id)
 		case out == check.Refused && there:
-			t.Errorf("element %s was refused and is there", id)
+			f.addf("element %s was refused and is there", id)
 		}
 	}
 }
 
 // judgeFollower compares what a follower of the changes knows with what is there.
-func (r *remains) judgeFollower(t *testing.T, h *history) {
-	t.Helper()
+func (r *remains) judgeFollower(h *history, f *findings) {
 	for _, id := range slices.Sorted(maps.Keys(r.elements)) {
 		if _, heard := h.mirror[id]; !heard {
-			t.Errorf("a follower never heard of element %s", id)
+			f.addf("a follower never heard of element %s", id)
 		}
 	}
 	for id, v := range h.mirror {
 		switch there, ok := r.elements[id]; {
 		case !ok:
-			t.Errorf("a follower heard of element %s, which is not there", id)
+			f.addf("a follower heard of element %s, which is not there", id)
 		case there != v && !r.cold:
-			t.Errorf("a follower heard of version %d of element %s, which is %d", v, id, there)
+			f.addf("a follower heard of version %d of element %s, which is %d", v, id, there)
 		}
 	}
 }
 
 // judgeCoins settles all bills that are there.
-func (r *remains) judgeCoins(t *testing.T, h *history) {
-	t.Helper()
+func (r *remains) judgeCoins(h *history, f *findings) {
 	want := map[string]int{}
 	for i := range accounts {
 		want[accountName(i)] = coins
 	}
 	for id, b := range r.bills {
 		if h.sent[id] != b {
-			t.Errorf("bill %+v was sent as %+v", b, h.sent[id])
+			f.addf("bill %+v was sent as %+v", b, h.sent[id])
 		}
 		if h.bills[id] == check.Refused {
-			t.Errorf("transfer %s was refused and its bill is there", id)
+			f.addf("transfer %s was refused and its bill is there", id)
 		}
 		want[b.From] -= b.Coins
 		want[b.To] += b.Coins
 	}
 	for id, out := range h.bills {
 		if _, there := r.bills[id]; out == check.Done && !there {
-			t.Errorf("transfer %s was acknowledged and its bill is lost", id)
+			f.addf("transfer %s was acknowledged and its bill is lost", id)
 		}
 	}
 	if !maps.Equal(want, r.accounts) {
-		t.Errorf("the accounts hold %v, by the bills they should hold %v", r.accounts, want)
+		f.addf("the accounts hold %v, by the bills they should hold %v", r.accounts, want)
 	}
 }
 

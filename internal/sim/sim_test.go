@@ -30,7 +30,7 @@ func TestClusters(t *testing.T) {
 		t.Skip("make sim runs TestClustersForLong")
 	}
 	if *onlySeed != 0 {
-		sim.Run(t, sim.Derive(*onlySeed))
+		t.Logf("reached\n%s", sim.Run(t, sim.Derive(*onlySeed)))
 		return
 	}
 	var all sim.Reached
