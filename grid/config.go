@@ -50,6 +50,9 @@ type Config struct {
 	// lease ends that was given as a date. Leases themselves do not run by it. It is
 	// there to try out clocks that are wrong or jump; nil is the system's.
 	Wall func() time.Time
+	// Sinks are the kinds of external sinks that this program knows, by name. Sinks
+	// are defined for the whole grid: see [Grid.AddSink].
+	Sinks map[string]SinkKind
 	// Logger gets one line for each change of state; nil discards them.
 	Logger *slog.Logger
 	// OnFatal is called, once, when a disk fails in a way that the member cannot

@@ -22,6 +22,7 @@ type Grid struct {
 	// handlers are those of the member; nil: remote.
 	handlers *handlers
 	record   *record // the embedded store; nil: remote, or nothing is kept
+	sinks    *sinks  // external sinks; nil: remote
 	hints    hints
 	wall     func() time.Time // nil: the system's
 	closed   atomic.Bool
@@ -81,7 +82,7 @@ func (g *Grid) Close() error {
 	if g.node == nil {
 		return g.router.Close()
 	}
-	err := g.node.Close()
+	err := errors.Join(g.node.Close(), g.sinks.close())
 	if g.record != nil {
 		err = errors.Join(err, g.record.close())
 	}

@@ -34,6 +34,8 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 	if c.Dir != "" {
 		node.Dir = filepath.Join(c.Dir, logDir)
 	}
+	g.sinks = newSinks(c.Sinks, c.Logger, g.record)
+	node.Sinks = g.sinks
 	if c.Tune != nil {
 		c.Tune(&node)
 	}
@@ -52,11 +54,13 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 		node.Store = g.record
 	}
 	if g.node, err = cluster.OpenNode(ctx, node); err != nil {
+		err = errors.Join(err, g.sinks.close())
 		if g.record != nil {
 			err = errors.Join(err, g.record.close())
 		}
 		return nil, fmt.Errorf("grid: %w", err)
 	}
+	g.sinks.node.Store(g.node)
 	g.router = g.node.Router()
 	if c.Expect <= 1 && len(c.Join) == 0 {
 		if err := g.Ready(ctx); err != nil {

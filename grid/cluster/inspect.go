@@ -88,7 +88,7 @@ type digestView struct {
 }
 
 // Inspect implements Service. It knows "status", "members", "partitions",
-// "table", "digest", "verify", "pump" and "spaces". All but "verify", which lets
+// "table", "digest", "verify", "pump", "sinks" and "spaces". All but "verify", which lets
 // the replicas of the partitions that this member leads be compared, are looks.
 func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 	limit := inspectTime
@@ -114,11 +114,16 @@ func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 		view, err = n.verifyViews(ctx)
 	case "pump":
 		view = n.pumpView()
+	case "sinks":
+		view = []any{}
+		if s, ok := n.cfg.Sinks.(StoreInspector); ok {
+			view = s.Inspect()
+		}
 	case "spaces":
 		view = n.spaceViews()
 	default:
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("nothing is known as %q", what),
-			Hint: "ask for status, members, partitions, table, digest, verify, pump or spaces"}
+			Hint: "ask for status, members, partitions, table, digest, verify, pump, sinks or spaces"}
 	}
 	if err != nil {
 		return nil, err

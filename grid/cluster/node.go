@@ -163,7 +163,8 @@ type Node struct {
 	peering bell // what gossip knows has changed
 	consent consent
 
-	caughtUp atomic.Bool // the control state has been the newest one since the start
+	backlog  atomic.Int64 // bytes of all changelogs here, about
+	caughtUp atomic.Bool  // the control state has been the newest one since the start
 	groups   [MaxGroups + 1]atomic.Pointer[held]
 	holding  sync.Mutex  // held while replicas are opened and closed
 	hashing  sync.Mutex  // held while a digest is computed: one at a time, whatever the number of groups
