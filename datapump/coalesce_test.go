@@ -99,6 +99,7 @@ func TestFold(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "changes") {
 			all = append(all, w.next())
 		}
+		together := commands(t, all)
 		kept, folded := f.fold(slices.Clone(all), nil)
 		if folded != (len(kept) < len(all)) {
 			t.Fatalf("folded is %v with %d of %d changes", folded, len(kept), len(all))
@@ -117,7 +118,40 @@ func TestFold(t *testing.T) {
 		}
 		checkCounts(t, before, want, kept)
 		checkLives(t, all, kept)
+		for i, c := range kept {
+			if together[c.Seq] && c.More > 0 && (i+1 == len(kept) || kept[i+1].Seq != c.Seq+1) {
+				t.Fatalf("change %d has lost the rest of its command: %v", c.Seq, kept)
+			}
+			delete(together, c.Seq)
+		}
+		if len(together) > 0 {
+			t.Fatalf("of commands of several changes, %v are gone", together)
+		}
 	})
+}
+
+// commands makes commands of several changes of some that follow each other, no
+// two of the same entry, and returns the changes of those.
+func commands(t *rapid.T, changes []space.Change) map[space.Seq]bool {
+	together := map[space.Seq]bool{}
+	for i := 0; i < len(changes); {
+		n, keys := 0, map[string]bool{}
+		for limit := rapid.IntRange(0, 3).Draw(t, "command"); n < limit && i+n < len(changes); n++ {
+			k := fmt.Sprint(changes[i+n].Space, string(changes[i+n].Key))
+			if keys[k] || len(changes[i+n].Key) == 0 {
+				break
+			}
+			keys[k] = true
+		}
+		for j := range n {
+			changes[i+j].More = n - 1 - j
+			if n > 1 {
+				together[changes[i+j].Seq] = true
+			}
+		}
+		i += max(1, n)
+	}
+	return together
 }
 
 // checkCounts adds up what the kept changes say about the number of entries.

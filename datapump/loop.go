@@ -335,11 +335,12 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	return gathered
 }
 
-// overheld makes a partition wait that holds too many keys back.
+// overheld makes a partition wait that holds too many keys back. What the sink
+// has refused last it is asked again, since it may be put right meanwhile.
 func (p *Pump) overheld(f *feed) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f.state, f.err = Fencing, ErrTooManyHeld
+	f.state, f.err, f.reasons = Fencing, ErrTooManyHeld, nil
 	f.retry.fail(p.cfg.Now(), p.cfg.Chance())
 }
 

@@ -68,6 +68,10 @@ type boundSink struct {
 	ID       space.SinkID `json:"id"`
 	Name     string       `json:"name"`
 	Required bool         `json:"required"`
+	Kind     string       `json:"kind,omitempty"`
+	Spaces   string       `json:"spaces,omitempty"`
+	Config   string       `json:"config,omitempty"`
+	Paused   bool         `json:"paused,omitempty"`
 }
 
 // ErrForeignStore is returned when a member's store belongs to another cluster
@@ -92,7 +96,7 @@ func (r *record) Bind(ctx context.Context, g cluster.StoredGrid) error {
 		bound.Spaces = append(bound.Spaces, space.AppendDefinition(nil, &g.Spaces[i]))
 	}
 	for _, s := range g.Sinks {
-		bound.Sinks = append(bound.Sinks, boundSink(s))
+		bound.Sinks = append(bound.Sinks, boundSink{s.ID, s.Name, s.Required, s.Kind, s.Spaces, s.Config, s.Paused})
 	}
 	b, err := json.Marshal(bound)
 	if err != nil {
@@ -130,7 +134,10 @@ func (r *record) Stored(context.Context) (cluster.StoredGrid, error) {
 		g.Spaces = append(g.Spaces, def)
 	}
 	for _, s := range bound.Sinks {
-		g.Sinks = append(g.Sinks, space.Sink(s))
+		g.Sinks = append(g.Sinks, cluster.Sink{
+			Sink: space.Sink{ID: s.ID, Name: s.Name, Required: s.Required},
+			Kind: s.Kind, Spaces: s.Spaces, Config: s.Config, Paused: s.Paused,
+		})
 	}
 	for _, p := range positions {
 		g.Partitions = append(g.Partitions, cluster.StoredPartition{ID: p.Partition, Position: p.Position, Epoch: p.Epoch})

@@ -136,7 +136,7 @@ func TestARecordKeepsWhatItIsBoundTo(t *testing.T) {
 	want := cluster.StoredGrid{
 		Cluster: cluster.ClusterID{1}, Version: 7, Owner: "a", Members: []cluster.MemberID{"a", "b"}, Count: 4, LastSpace: 2,
 		Spaces: []space.Definition{{ID: 1, Name: "s", Shape: space.ShapeBytes}},
-		Sinks:  []space.Sink{{ID: 1, Name: "store", Required: true}},
+		Sinks:  []cluster.Sink{{Sink: space.Sink{ID: 1, Name: "store", Required: true}}, {Sink: space.Sink{ID: 2, Name: "pg"}, Kind: "postgres", Spaces: "a,b", Config: "{}", Paused: true}},
 	}
 	if err := r.Bind(t.Context(), want); err != nil {
 		t.Fatal(err)

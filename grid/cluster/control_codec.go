@@ -295,18 +295,18 @@ func definition(d *decoder) space.Definition {
 	return def
 }
 
-func putSink(e *encoder, s *space.Sink) {
+func putSink(e *encoder, s *Sink) {
 	e.uint(uint64(s.ID))
 	e.string(s.Name)
 	e.bool(s.Required)
 }
 
-func sink(d *decoder) space.Sink {
-	return space.Sink{
+func sink(d *decoder) Sink {
+	return Sink{Sink: space.Sink{
 		ID:       space.SinkID(d.uint(uint64(^space.SinkID(0)))),
 		Name:     d.string(space.MaxNameBytes),
 		Required: d.bool(),
-	}
+	}}
 }
 
 // Reply is the answer to a command.

@@ -31,7 +31,7 @@ type Form struct {
 	// store.
 	Spaces    []space.Definition
 	LastSpace space.ID // 0: the greatest in Spaces
-	Sinks     []space.Sink
+	Sinks     []Sink
 	// Version is the highest control state that those stores have heard of; the
 	// new one counts on from it.
 	Version uint64
@@ -113,7 +113,8 @@ type AlterSpace struct {
 	DeadLetter  *space.ID // 0: none
 }
 
-// SetSink adds the sink of that name, or changes whether it is required.
+// SetSink adds the sink of that name, the embedded store, or changes whether it
+// is required.
 type SetSink struct {
 	Name     string
 	Required bool
@@ -136,6 +137,9 @@ const (
 	kindDropSpace      commandKind = 11
 	kindAlterSpace     commandKind = 12
 	kindSetSink        commandKind = 13
+	kindAddSink        commandKind = 20
+	kindAlterSink      commandKind = 21
+	kindRemoveSink     commandKind = 22
 )
 
 func (*Form) kind() commandKind           { return kindForm }
@@ -192,6 +196,7 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		c.LastSpace = space.ID(d.uint(uint64(^space.ID(0))))
 		c.Sinks = list(d, space.MaxSinks, sink)
 		c.Version = d.uint(noLimit)
+		allSettings(d, c.Sinks)
 		return c
 	case kindAdmitMember:
 		return &AdmitMember{Member: member(d)}
@@ -237,6 +242,12 @@ func decodeFields(d *decoder, kind commandKind) Command {
 		}
 	case kindSetSink:
 		return &SetSink{Name: d.string(space.MaxNameBytes), Required: d.bool()}
+	case kindAddSink:
+		return decodeAddSink(d)
+	case kindAlterSink:
+		return decodeAlterSink(d)
+	case kindRemoveSink:
+		return &RemoveSink{Name: d.string(space.MaxNameBytes)}
 	}
 	d.fail(fmt.Errorf("kind %d is unknown", kind))
 	return nil
@@ -252,6 +263,7 @@ func (c *Form) encode(e *encoder) {
 	e.uint(uint64(c.LastSpace))
 	putList(e, c.Sinks, putSink)
 	e.uint(c.Version)
+	putAllSettings(e, c.Sinks)
 }
 
 func (c *AdmitMember) encode(e *encoder)  { putMember(e, &c.Member) }

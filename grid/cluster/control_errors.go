@@ -24,6 +24,8 @@ const (
 	CodeHasState         Code = 10 // a replica that is not lost may still hold the group's state
 	CodeInUse            Code = 11 // the member still holds replicas or a vote
 	CodeLimit            Code = 12 // a bound of the control state is reached
+	CodeNoSink           Code = 20 // no such sink
+	CodeSinkConflict     Code = 21 // a sink of this name has another definition
 )
 
 var codeWords = [...]string{
@@ -32,7 +34,8 @@ var codeWords = [...]string{
 	CodeNoMember: "no such member", CodeNoGroup: "no such group", CodeNoSpace: "no such space",
 	CodeConflict: "changed meanwhile", CodeSpaceConflict: "the space exists with another definition",
 	CodeHasState: "a replica may still hold the state", CodeInUse: "still in use",
-	CodeLimit: "limit reached",
+	CodeLimit: "limit reached", CodeNoSink: "no such sink",
+	CodeSinkConflict: "the sink exists with another definition",
 }
 
 // codeHints says what to do about a refusal.
@@ -45,6 +48,8 @@ var codeHints = [...]string{
 	CodeHasState:         "wait for that replica, or declare its member lost",
 	CodeInUse:            "drain it first",
 	CodeLimit:            "remove what is not needed",
+	CodeNoSink:           "spacegrid sink list shows those there are",
+	CodeSinkConflict:     "choose another name, alter it, or remove it first",
 }
 
 // String returns the code in words.
@@ -99,6 +104,8 @@ var (
 	ErrHasState         error = &Error{Code: CodeHasState}
 	ErrInUse            error = &Error{Code: CodeInUse}
 	ErrLimit            error = &Error{Code: CodeLimit}
+	ErrNoSink           error = &Error{Code: CodeNoSink}
+	ErrSinkConflict     error = &Error{Code: CodeSinkConflict}
 )
 
 // CorruptError is returned when bytes that this package wrote do not read back: a

@@ -58,11 +58,11 @@ const storeSinkName = "store"
 // recall takes over the spaces and sinks of the cluster whose stores the members
 // start from. Their numbers stay, because the stores know them by those.
 func (d *draft) recall(c *Form) error {
-	d.Sinks = []space.Sink{{ID: space.StoreSink, Name: storeSinkName, Required: true}}
+	d.Sinks = []Sink{{Sink: space.Sink{ID: space.StoreSink, Name: storeSinkName, Required: true}}}
 	if len(c.Sinks) > 0 {
 		d.Sinks = slices.Clone(c.Sinks)
 	}
-	slices.SortFunc(d.Sinks, func(a, b space.Sink) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(d.Sinks, func(a, b Sink) int { return cmp.Compare(a.ID, b.ID) })
 	for i, k := range d.Sinks {
 		if k.ID == 0 || k.Name == "" || len(k.Name) > space.MaxNameBytes || i > 0 && d.Sinks[i-1].ID == k.ID {
 			return fmt.Errorf("sink %q, number %d", k.Name, k.ID)

@@ -108,6 +108,7 @@ func (s *State) encode(e *encoder) {
 	e.uint(uint64(s.LastSink))
 	putList(e, s.Groups, putGroup)
 	putTable(e, s.Table)
+	putAllSettings(e, s.Sinks)
 }
 
 func decodeState(b []byte) (*State, error) {
@@ -124,6 +125,7 @@ func decodeState(b []byte) (*State, error) {
 	s.LastSink = space.SinkID(d.uint(uint64(^space.SinkID(0))))
 	s.Groups = list(d, MaxGroups, group)
 	s.Table = table(d)
+	allSettings(d, s.Sinks)
 	if err := d.done(); err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ func (c *SetSink) apply(d *draft) Reply {
 		return refuse(CodeLimit, "%d sinks", space.MaxSinks)
 	}
 	d.LastSink++
-	d.Sinks = append(slices.Clone(d.Sinks), space.Sink{ID: d.LastSink, Name: c.Name, Required: c.Required})
+	d.Sinks = append(slices.Clone(d.Sinks), Sink{Sink: space.Sink{ID: d.LastSink, Name: c.Name, Required: c.Required}})
 	d.changed = true
 	return Reply{Sink: d.LastSink}
 }

@@ -286,7 +286,7 @@ type State struct {
 	LastSpace space.ID
 	named     map[string]int // where in Spaces each name is: routing asks for every command
 	// Sinks are sorted by ID. LastSink is the greatest ID ever given.
-	Sinks    []space.Sink
+	Sinks    []Sink
 	LastSink space.SinkID
 	// Groups are in order: the group n is Groups[n-1].
 	Groups []Group

@@ -81,7 +81,7 @@ func TestFormingIsOnce(t *testing.T) {
 	if s.Version != 1 || s.TableVersion != 1 || len(s.Table) != 64 || len(s.Groups) != 3 || len(s.Voters()) != 3 {
 		t.Fatalf("formed: %+v", s)
 	}
-	if want := []space.Sink{{ID: space.StoreSink, Name: "store", Required: true}}; !slices.Equal(s.Sinks, want) {
+	if want := []Sink{{Sink: space.Sink{ID: space.StoreSink, Name: "store", Required: true}}}; !slices.Equal(s.Sinks, want) {
 		t.Errorf("sinks %+v, want %+v", s.Sinks, want)
 	}
 	ok(t, c, form)
@@ -378,7 +378,7 @@ func TestSinksAreSetByName(t *testing.T) {
 	}
 	ok(t, c, &SetSink{"pg", false})
 	ok(t, c, &SetSink{"store", false})
-	want := []space.Sink{{ID: 1, Name: "store"}, {ID: 2, Name: "pg"}}
+	want := []Sink{{Sink: space.Sink{ID: 1, Name: "store"}}, {Sink: space.Sink{ID: 2, Name: "pg"}}}
 	if got := c.State().Sinks; !slices.Equal(got, want) {
 		t.Errorf("sinks %+v, want %+v", got, want)
 	}
@@ -530,7 +530,7 @@ func TestDamagedSnapshotsChangeNothing(t *testing.T) {
 func everyCommand() []Command {
 	m := Member{ID: "m1", Incarnation: 2, Boot: 3, Peer: "a:1", RESP: "a:2", HTTP: "a:3", Zone: "z", Voter: true, State: Lost}
 	return []Command{
-		&Form{ClusterID{1}, 64, 3, Memory, []Member{m}, []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, 5, []space.Sink{{ID: 1, Name: "store", Required: true}}, 6},
+		&Form{ClusterID{1}, 64, 3, Memory, []Member{m}, []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, 5, []Sink{{Sink: space.Sink{ID: 1, Name: "store", Required: true}, Kind: "k", Spaces: "a,b", Config: "c", Paused: true}}, 6},
 		&AdmitMember{m},
 		&DrainMember{"m1", true},
 		&RemoveMember{"m1"},

@@ -33,6 +33,12 @@ type held struct {
 	lead atomic.Pointer[leadership] // set while this replica serves as leader
 	wake chan struct{}              // term has changed; one slot
 
+	holdBack atomic.Pointer[holdBack] // nil: nothing
+	feeding  struct {                 // of external sinks; see feedSinks
+		sync.Mutex
+		term uint64 // of the leadership that feeds; 0: none
+	}
+
 	ctx    context.Context // ends with the group
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -71,6 +77,7 @@ func (h *held) close() error {
 	h.cancel()
 	h.lead.Store(nil)
 	h.wg.Wait()
+	h.starveSinks()
 	err := h.group.Close()
 	h.hub.close()
 	if st := h.n.cfg.Store; st != nil {
@@ -92,6 +99,7 @@ func (h *held) Leading(term uint64) {
 func (h *held) Following(replica.ServerID, uint64) {
 	h.term.Store(0)
 	h.lead.Store(nil)
+	h.starveSinks()
 	h.callers.release()
 	poke(h.wake)
 	h.n.roles.ring()
@@ -102,6 +110,11 @@ func (h *held) applied(touched []space.PartitionID) {
 	if st := h.n.cfg.Store; st != nil {
 		for _, p := range touched {
 			st.Notify(p)
+		}
+	}
+	if sinks := h.n.cfg.Sinks; sinks != nil && h.lead.Load() != nil {
+		for _, p := range touched {
+			sinks.Notify(p)
 		}
 	}
 	h.hub.changed(touched)
@@ -174,6 +187,7 @@ type leadership struct {
 	// What follows belongs to the goroutine of the duties.
 	told    told
 	trim    trimmer
+	defined uint64    // version of the control state that the sinks have heard of
 	offered time.Time // when the preferred replica was last offered to lead
 	extra   struct {  // a replica that the table does not name
 		id    replica.ServerID

@@ -87,7 +87,7 @@ func (h *held) invoke(ctx context.Context, l *leadership, p *carried, call *Invo
 		}
 		sub := Submission{Partition: call.Partition, Command: c.Append(nil)}
 		var scratch space.Command
-		if err := h.admit(ctx, l, &sub, &scratch); err != nil {
+		if err := h.admit(ctx, l, &sub, &scratch, h.n.patience()); err != nil {
 			return nil, err
 		}
 		out := h.submit(ctx, l, []Submission{sub})[0]

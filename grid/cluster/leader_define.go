@@ -17,7 +17,7 @@ const definitionWait = time.Second
 // told is what the partitions of a group have been told of the control state.
 type told struct {
 	spaces []space.Definition
-	sinks  []space.Sink
+	sinks  []Sink
 	known  bool
 }
 
@@ -72,8 +72,14 @@ func lacking(p *space.Partition, s *State) []space.Command {
 	}
 	sinks := p.Status().Sinks
 	for _, k := range s.Sinks {
-		if !slices.Contains(sinks, k) {
-			commands = append(commands, space.SinkCommand(k))
+		if !slices.Contains(sinks, k.Sink) {
+			commands = append(commands, space.SinkCommand(k.Sink))
+		}
+	}
+	for _, k := range sinks {
+		gone := k.ID <= s.LastSink && !slices.ContainsFunc(s.Sinks, func(x Sink) bool { return x.ID == k.ID })
+		if gone {
+			commands = append(commands, space.SinkCommand(space.Sink{ID: k.ID}))
 		}
 	}
 	return commands

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type ageMark struct {
 // trimLogs tells the partitions how far the sinks have come, and drops changes
 // that nobody needs any more.
 func (h *held) trimLogs(ctx context.Context, l *leadership) error {
+	h.feedSinks(l)
 	now := time.Now()
 	t := &l.trim
 	if now.Sub(t.last) < trimEvery {
@@ -50,11 +52,21 @@ func (h *held) trimLogs(ctx context.Context, l *leadership) error {
 	}
 	durable := h.durable(ctx)
 	share := h.n.logShare()
+	var external map[space.SinkID]map[space.PartitionID]space.Seq
+	if h.n.cfg.Sinks != nil {
+		external = h.n.cfg.Sinks.Watermarks()
+	}
+	order := slices.Sorted(maps.Keys(external))
 	var commands []systemCommand
 	for _, p := range sortedPartitions(h.host.all()) {
 		trim := space.Trim{Floor: t.floor(p, now, h.n.cfg.Retention, share)}
 		if seq, ok := durable[p.ID()]; ok {
 			trim.Watermarks = []space.Watermark{{Sink: space.StoreSink, Seq: seq}}
+		}
+		for _, id := range order {
+			if seq, ok := external[id][p.ID()]; ok {
+				trim.Watermarks = append(trim.Watermarks, space.Watermark{Sink: id, Seq: seq})
+			}
 		}
 		old := t.told[p.ID()]
 		if trim.Floor <= old.Floor && slices.Equal(trim.Watermarks, old.Watermarks) {
@@ -63,6 +75,7 @@ func (h *held) trimLogs(ctx context.Context, l *leadership) error {
 		t.told[p.ID()] = trim
 		commands = append(commands, systemCommand{p.ID(), space.TrimCommand(trim)})
 	}
+	h.weigh(t, t.requiredSinks(h.n.control.State()))
 	if err := h.order(ctx, l, commands); err != nil {
 		t.told = map[space.PartitionID]space.Trim{}
 		return err

@@ -84,8 +84,18 @@ type NodeConfig struct {
 	Retention      time.Duration
 	RetentionBytes int64
 
+	// BacklogBytes is how many bytes of changes this member keeps for required
+	// sinks that are behind, and HoldBackWait for how long commands that would add
+	// to them wait before they are refused with a *HeldBackError. 0:
+	// DefaultBacklogBytes, DefaultHoldBackWait; a negative wait refuses at once.
+	BacklogBytes int64
+	HoldBackWait time.Duration
+
 	// Store keeps the record of the partitions, if there is to be one.
 	Store Store
+	// Sinks feeds external sinks from the partitions that this member leads; nil:
+	// they are fed by the others.
+	Sinks Sinks
 	// Handlers run units' requests, if there are any.
 	Handlers Invoker
 

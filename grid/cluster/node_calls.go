@@ -185,6 +185,7 @@ func encodeStored(g *StoredGrid) []byte {
 		e.uint(uint64(p.Position.Seq))
 		e.uint(uint64(p.Epoch))
 	})
+	putAllSettings(e, g.Sinks)
 	return e.b
 }
 
@@ -206,6 +207,7 @@ func decodeStored(b []byte) (StoredGrid, error) {
 		p.Epoch = space.Epoch(d.uint(noLimit))
 		return p
 	})
+	allSettings(d, g.Sinks)
 	return g, damaged(d.done())
 }
 

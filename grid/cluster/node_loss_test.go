@@ -137,7 +137,7 @@ func TestAnAccountSurvivesItsEncoding(t *testing.T) {
 	want := StoredGrid{
 		Cluster: ClusterID{1}, Version: 2, Owner: "a", Members: []MemberID{"a", "b"}, Count: 3,
 		Spaces: []space.Definition{{ID: 4, Name: "s", Shape: space.ShapeAny}}, LastSpace: 5,
-		Sinks:      []space.Sink{{ID: 1, Name: "store", Required: true}},
+		Sinks:      []Sink{{Sink: space.Sink{ID: 1, Name: "store", Required: true}}},
 		Partitions: []StoredPartition{{ID: 1, Position: space.Position{History: space.History{6}, Seq: 7}, Epoch: 8}},
 	}
 	if got, err := decodeStored(encodeStored(&want)); err != nil || !reflect.DeepEqual(got, want) {

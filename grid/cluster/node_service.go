@@ -63,8 +63,9 @@ func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outco
 	good := make([]Submission, 0, len(subs))
 	places := make([]int, 0, len(subs))
 	var ids []waitingCommand // of those that wait
+	until := n.patience()
 	for i := range subs {
-		if outs[i].Err = h.admit(ctx, l, &subs[i], &c); outs[i].Err != nil {
+		if outs[i].Err = h.admit(ctx, l, &subs[i], &c, until); outs[i].Err != nil {
 			continue
 		}
 		good, places = append(good, subs[i]), append(places, i)
@@ -82,9 +83,9 @@ func (n *Node) Submit(ctx context.Context, g GroupID, subs []Submission) []Outco
 }
 
 // admit checks a client's command before it is proposed: that it is well formed,
-// that only clients' operations are in it, and that its partition is here. c is
-// scratch.
-func (h *held) admit(ctx context.Context, l *leadership, sub *Submission, c *space.Command) error {
+// that only clients' operations are in it, that its partition is here, and that
+// its changelog has room, for which it waits no longer than until. c is scratch.
+func (h *held) admit(ctx context.Context, l *leadership, sub *Submission, c *space.Command, until time.Time) error {
 	if err := checkCommand(sub.Command, c); err != nil {
 		return err
 	}
@@ -95,10 +96,10 @@ func (h *held) admit(ctx context.Context, l *leadership, sub *Submission, c *spa
 	if p == nil {
 		return &NotLeaderError{Group: h.id}
 	}
-	if err := h.acquaintAll(ctx, l, p, c.Ops); err != nil {
+	if err := h.room(ctx, sub.Partition, c, until); err != nil {
 		return err
 	}
-	return nil
+	return h.acquaintAll(ctx, l, p, c.Ops)
 }
 
 // Read implements Service.

@@ -57,7 +57,7 @@ type StoredGrid struct {
 	Count      int // partitions of the grid
 	Spaces     []space.Definition
 	LastSpace  space.ID
-	Sinks      []space.Sink
+	Sinks      []Sink
 	Partitions []StoredPartition
 }
 

@@ -127,6 +127,11 @@ func (r *Remote) Control(ctx context.Context, c Command) (Reply, error) {
 	return reply, damaged(err)
 }
 
+// Operate implements Service.
+func (r *Remote) Operate(ctx context.Context, request []byte) ([]byte, error) {
+	return r.call(ctx, callOperate, request)
+}
+
 // Inspect implements Service.
 func (r *Remote) Inspect(ctx context.Context, what string) ([]byte, error) {
 	return r.call(ctx, callInspect, wire.AppendString(nil, what))

@@ -100,6 +100,8 @@ func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, e
 		}
 		reply, err := s.service.Control(ctx, c)
 		return EncodeReply(reply), err
+	case callOperate:
+		return s.service.Operate(ctx, body)
 	case callInspect:
 		p := wire.NewParser(body)
 		what := p.String(maxNameBytes)

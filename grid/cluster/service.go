@@ -52,6 +52,8 @@ type Service interface {
 	Follow(ctx context.Context, req FollowRequest, send func(FollowItem) error) error
 	// Control proposes a command to the control group; any member passes it on.
 	Control(ctx context.Context, c Command) (Reply, error)
+	// Operate passes a request about sinks on to whoever feeds them on this member.
+	Operate(ctx context.Context, request []byte) ([]byte, error)
 	// Inspect returns what this member knows of itself, as JSON.
 	Inspect(ctx context.Context, what string) ([]byte, error)
 }

@@ -24,6 +24,7 @@ const (
 	// callAggregate computes where the entries lie.
 	callAggregate uint8 = 10
 	callExplain   uint8 = 11
+	callOperate   uint8 = 24
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32
@@ -59,6 +60,7 @@ const (
 	errInvalid        uint16 = 7
 	errOther          uint16 = 8
 	errAnswerCut      uint16 = 9
+	errHeldBack       uint16 = 12
 	errSpace          uint16 = 16 // plus the space.Code
 )
 
@@ -68,6 +70,7 @@ func toWire(err error) *wire.Error {
 	var handler *HandlerError
 	var refused *space.Error
 	var crossing *wire.Error
+	var heldBack *HeldBackError
 	switch {
 	case errors.As(err, &crossing):
 		return crossing
@@ -82,6 +85,8 @@ func toWire(err error) *wire.Error {
 		return &wire.Error{Code: errIndeterminate}
 	case errors.Is(err, ErrOverloaded):
 		return &wire.Error{Code: errOverloaded}
+	case errors.As(err, &heldBack):
+		return &wire.Error{Code: errHeldBack, Message: heldBack.Sinks, Detail: binary.AppendUvarint(nil, uint64(heldBack.Partition))}
 	case errors.Is(err, ErrUnknownHandler):
 		return &wire.Error{Code: errUnknownHandler}
 	case errors.As(err, &handler):
@@ -123,6 +128,9 @@ func fromWire(err error) error {
 		return errCut
 	case errOverloaded:
 		return ErrOverloaded
+	case errHeldBack:
+		p := wire.NewParser(e.Detail)
+		return &HeldBackError{Partition: parsePartition(p), Sinks: e.Message}
 	case errUnknownHandler:
 		return ErrUnknownHandler
 	case errHandler:

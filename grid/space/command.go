@@ -70,7 +70,7 @@ const (
 	OpTrim   OpCode = 130 // Value: floor and watermarks
 	OpDefine OpCode = 131 // Value: a definition; creates the space or changes its indexes
 	OpDrop   OpCode = 132 // drop Space with all its entries
-	OpSink   OpCode = 133 // Value: a sink to add or change
+	OpSink   OpCode = 133 // Value: a sink to add or change; without a name, to remove
 )
 
 // Mode narrows a write.
@@ -511,7 +511,8 @@ func DefineCommand(d *Definition) Command {
 // DropCommand returns the command that drops a space from a partition.
 func DropCommand(id ID) Command { return system(Op{Code: OpDrop, Space: id}) }
 
-// SinkCommand returns the command that brings a sink to a partition.
+// SinkCommand returns the command that brings a sink to a partition, or removes it
+// if it has no name.
 func SinkCommand(s Sink) Command {
 	b := binary.AppendUvarint(nil, uint64(s.ID))
 	b = appendString(b, s.Name)

@@ -119,6 +119,9 @@ func (p *Partition) applySink(o *Op) Code {
 	}
 	i, ok := p.sink(s.ID)
 	switch {
+	case s.Name == "" && ok:
+		p.sinks = slices.Delete(p.sinks, i, i+1)
+	case s.Name == "":
 	case ok:
 		p.sinks[i].Sink = s
 	case len(p.sinks) >= MaxSinks:
