@@ -15,6 +15,7 @@ type statements struct {
 	letters, letterList, letterPut, letterTell, letterDrop, lettersDrop, settle string
 	journal                                                                     string
 	absentShared                                                                string
+	positions, position                                                         string
 }
 
 func newStatements(schema string, sink int16) statements {
@@ -42,6 +43,8 @@ func newStatements(schema string, sink int16) statements {
 		stageDrop: fill(`DELETE FROM {schema}.stage WHERE sink = {sink} AND partition = $1`),
 		stagePage: fill(`SELECT space, key, entry FROM {schema}.stage WHERE sink = {sink} AND partition = $1 AND build = $2
 			AND (space, key) > ($3, $4) ORDER BY space, key LIMIT $5`),
+		positions: fill(`SELECT partition, history, epoch, seq, clock FROM {schema}.watermark WHERE sink = {sink} AND history <> '' ORDER BY partition`),
+		position:  fill(`SELECT partition, history, epoch, seq, clock FROM {schema}.watermark WHERE sink = {sink} AND history <> '' AND partition = $1`),
 		absentShared: fill(`DELETE FROM {schema}.entry t WHERE t.sink = {sink} AND t.partition = $1 AND NOT EXISTS (
 			SELECT FROM {schema}.stage s WHERE s.sink = {sink} AND s.partition = $1 AND s.build = $2 AND s.space = t.space AND s.key = t.key)`),
 		letters: fill(`SELECT seq, parked, reason, change, at FROM {schema}.dead_letter WHERE sink = {sink} AND partition = $1 ORDER BY seq`),
