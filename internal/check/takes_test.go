@@ -60,6 +60,9 @@ func TestTakes(t *testing.T) {
 		"one open take has one entry at most": {
 			func(h *TakeHistory) { h.Takes = []Take{open} }, TakeVerdict{Written: 3, Left: 1, Lost: 1, Indeterminate: 1},
 		},
+		"lost: the open take asked for another kind": {
+			func(h *TakeHistory) { h.Takes[1] = Take{Wanted: "blue"} }, TakeVerdict{Written: 3, Taken: 1, Left: 1, Lost: 1, Resolved: 2},
+		},
 		"nothing is missing but a write in doubt": {
 			func(h *TakeHistory) { h.Takes = append(h.Takes, open) }, TakeVerdict{Written: 3, Taken: 2, Left: 1, Indeterminate: 1},
 		},

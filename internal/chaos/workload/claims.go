@@ -224,6 +224,9 @@ func leftJobs(ctx context.Context, g *grid.Grid, op *Op) error {
 	return nil
 }
 
+// placeOK reports whether a group has a place of this number.
+func placeOK(n int64) bool { return n >= 1 && n <= groupSize }
+
 // Judge implements Workload.
 func (w *Claims) Judge(h *History) *Verdict {
 	v := tally(h)
@@ -235,6 +238,10 @@ func (w *Claims) Judge(h *History) *Verdict {
 		switch op.Kind {
 		case "write":
 			j := check.Job{Group: op.Key, Place: int(op.Number)}
+			if !placeOK(op.Number) {
+				v.malformed(op, "a group has no such place")
+				continue
+			}
 			if n, again := written[j]; again { // it was refused before
 				all.Writes[n].Outcome = op.Outcome
 				continue
@@ -243,6 +250,10 @@ func (w *Claims) Judge(h *History) *Verdict {
 			all.Writes = append(all.Writes, check.JobWrite{Job: j, Outcome: op.Outcome})
 		case "claim":
 			if op.Token == nil || len(op.Rows) == 0 {
+				continue
+			}
+			if !placeOK(op.Rows[0].Number) {
+				v.malformed(op, "a group has no such place")
 				continue
 			}
 			grants[op.N] = len(all.Grants)
@@ -261,6 +272,10 @@ func (w *Claims) Judge(h *History) *Verdict {
 			}
 			left++
 			for _, r := range op.Rows {
+				if !placeOK(r.Number) {
+					v.malformed(op, "a group has no such place")
+					continue
+				}
 				all.Left = append(all.Left, check.Job{Group: r.Key, Place: int(r.Number)})
 			}
 		}

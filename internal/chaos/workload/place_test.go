@@ -2,12 +2,10 @@ package workload_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -172,20 +170,10 @@ func TestHonestCluster(t *testing.T) {
 		for _, w := range workload.All() {
 			t.Run(w.Name()+"/"+name, func(t *testing.T) {
 				gridtest.Run(t, 3, func(t *testing.T, c *gridtest.Cluster) {
+					brisk(w)
 					p := newPlace(t, c, 3)
-					if w, ok := w.(*workload.Watch); ok {
-						w.Brisk = true
-					}
 					h := carryOut(t, p, w, func() { trouble(t, p) })
 					v := w.Judge(h)
-					if os.Getenv("WDBG") != "" {
-						f, _ := os.Create(os.Getenv("WDBG"))
-						for _, op := range h.Ops() {
-							b, _ := json.Marshal(op)
-							f.Write(append(b, 10))
-						}
-						f.Close()
-					}
 					t.Logf("%d lines: %+v", h.Len(), *v)
 					if v.Word() != workload.Passed {
 						t.Errorf("the verdict is %s: %q", v.Word(), v.Complaints)

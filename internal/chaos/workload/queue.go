@@ -171,7 +171,7 @@ func leftParcels(ctx context.Context, g *grid.Grid, op *Op) error {
 func (q *Queue) Judge(h *History) *Verdict {
 	v := tally(h)
 	for _, name := range []string{routedQueue, spreadQueue} {
-		all, left := takesOf(h, name)
+		all, left := takesOf(h, name, v)
 		found := check.Takes(all)
 		v.AckedLost += found.Lost
 		v.Duplicated += found.Duplicated
@@ -190,14 +190,20 @@ func (q *Queue) Judge(h *History) *Verdict {
 
 // takesOf returns what was asked for in one of the spaces, and how many kinds were
 // looked through at the end.
-func takesOf(h *History, name string) (all *check.TakeHistory, left int) {
+func takesOf(h *History, name string, v *Verdict) (all *check.TakeHistory, left int) {
 	all = &check.TakeHistory{}
+	written := map[string]bool{}
 	for op := range h.of("put", "take", "wait", "left") {
 		if op.Key != name {
 			continue
 		}
 		switch op.Kind {
 		case "put":
+			if written[op.Value] {
+				v.malformed(op, "its entry was written before")
+				continue
+			}
+			written[op.Value] = true
 			all.Writes = append(all.Writes, check.Write{
 				Entry: check.Entry{Key: op.Value, Kind: op.Expect, Number: op.Number}, Outcome: op.Outcome,
 			})

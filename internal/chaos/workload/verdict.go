@@ -61,6 +61,13 @@ func (v *Verdict) complain(texts ...string) {
 	v.Complaints = append(v.Complaints, texts[:min(room, len(texts))]...)
 }
 
+// malformed notes a line that no client of the workload records: the history is not
+// what it seems, and cannot pass.
+func (v *Verdict) malformed(op *Op, why string) {
+	v.Wrong++
+	v.complainf("line %d: this is no history of the workload: %s", op.N, why)
+}
+
 // tally counts the operations of a history by outcome, and finds what is wrong with
 // any of them by itself. Lines that clients note for themselves are no operations.
 func tally(h *History) *Verdict {
