@@ -154,7 +154,7 @@ func (a *app) chaosListCommand() *cobra.Command {
 		Short: "List workloads and faults, and what cannot be done here",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			rights := lab.Possible(c.Context())
+			rights := lab.Possible()
 			l := chaosList{Missing: map[string]string{}}
 			t := table{header: []string{"", "NAME", "MISSING"}}
 			for _, w := range workload.All() {

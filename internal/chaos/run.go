@@ -283,6 +283,9 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.lab.AwaitSettled(finishing); err != nil {
 		return &brokenError{err}
 	}
+	if err := replicasEqual(finishing, r.lab); err != nil {
+		return &brokenError{err}
+	}
 	return r.stores(finishing)
 }
 

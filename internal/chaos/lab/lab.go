@@ -106,11 +106,14 @@ const (
 	PortGossip = 7382
 )
 
+// PeerIP is the address of a member, counted from 0, in a private network.
+func PeerIP(i int) string { return "127.0.1." + strconv.Itoa(i+1) }
+
 func (l *Lab) addresses(ctx context.Context) ([]addresses, error) {
 	all := make([]addresses, l.config.Members)
 	if l.private {
 		for i := range all {
-			ip := "127.0.1." + strconv.Itoa(i+1)
+			ip := PeerIP(i)
 			at := func(port int) string { return net.JoinHostPort(ip, strconv.Itoa(port)) }
 			all[i] = addresses{ip: ip, resp: at(portRESP), http: at(portHTTP), peer: at(PortPeer), gossip: at(PortGossip)}
 		}

@@ -14,6 +14,10 @@ type Rights struct {
 	Freeze  string // members can be frozen, and seen to be
 }
 
+// Possible says what can be done from where this process is: inside of private
+// namespaces more than outside.
+func Possible() Rights { return possible() }
+
 // Missing returns what cannot be done, one line each.
 func (r Rights) Missing() []string {
 	var all []string

@@ -40,6 +40,15 @@ type Verdict struct {
 	Complaints []string `json:"complaints,omitempty"`
 }
 
+// Add adds what another verdict has found.
+func (v *Verdict) Add(o *Verdict) {
+	v.OK, v.Failed, v.Indeterminate = v.OK+o.OK, v.Failed+o.Failed, v.Indeterminate+o.Indeterminate
+	v.AckedLost, v.Duplicated, v.Stale = v.AckedLost+o.AckedLost, v.Duplicated+o.Duplicated, v.Stale+o.Stale
+	v.Gaps, v.DoubleApplies, v.Phantom = v.Gaps+o.Gaps, v.DoubleApplies+o.DoubleApplies, v.Phantom+o.Phantom
+	v.Wrong, v.Unknown = v.Wrong+o.Wrong, v.Unknown+o.Unknown
+	v.complain(o.Complaints...)
+}
+
 // Word returns "failed" if a promise was broken, "unknown" if a check did not end,
 // and "passed" otherwise.
 func (v *Verdict) Word() string {
