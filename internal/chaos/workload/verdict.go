@@ -40,13 +40,13 @@ type Verdict struct {
 	Complaints []string `json:"complaints,omitempty"`
 }
 
-// Word returns "failed" if a promise was broken, "unknown" if a check did not end,
-// and "passed" otherwise.
+// Word returns "failed" if a promise was broken, "unknown" if a check did not end or
+// nothing was done at all, and "passed" otherwise.
 func (v *Verdict) Word() string {
 	switch {
 	case v.AckedLost+v.Duplicated+v.Stale+v.Gaps+v.DoubleApplies+v.Phantom+v.Wrong > 0:
 		return Failed
-	case v.Unknown > 0:
+	case v.Unknown > 0, v.OK == 0:
 		return Undecided
 	}
 	return Passed
