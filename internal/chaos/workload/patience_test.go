@@ -106,7 +106,7 @@ func TestCallThatHangs(t *testing.T) {
 		for _, op := range h.Ops() {
 			doors[op.Door]++
 		}
-		if doors[workload.DoorGo] < 20 || doors[workload.DoorRESP] < 10 || doors[workload.DoorHTTP] < 8 {
+		if doors[workload.DoorGo] < 15 || doors[workload.DoorRESP] < 10 || doors[workload.DoorHTTP] < 8 {
 			t.Errorf("operations by door: %v", doors)
 		}
 	})

@@ -151,7 +151,7 @@ func carryOut(t *testing.T, p workload.Place, w workload.Workload, during func()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx, p, h, workload.Options{Seed: 1, Rate: 120}) }()
+	go func() { ended <- w.Run(ctx, p, h, workload.Options{Seed: 1, Rate: 90}) }()
 	during()
 	cancel()
 	if err := <-ended; err != nil {
@@ -178,7 +178,7 @@ func TestHonestCluster(t *testing.T) {
 					if v.Word() != workload.Passed {
 						t.Errorf("the verdict is %s: %q", v.Word(), v.Complaints)
 					}
-					if v.OK < 150 {
+					if v.OK < 100 {
 						t.Errorf("%d operations were done", v.OK)
 					}
 					if name == "quiet" && v.Failed+v.Indeterminate > v.OK/3 {
