@@ -137,13 +137,15 @@ func (g *Grid) DropSpace(ctx context.Context, name string) error {
 	return err
 }
 
-// Describe returns the definition of a space, or ErrNoSpace.
+// Describe returns the definition of a space, or ErrNoSpace if the cluster has agreed
+// on none of that name. It fails with ErrUnavailable if it does not know the name and
+// cannot find out what the cluster has agreed on.
 func (g *Grid) Describe(ctx context.Context, name string) (space.Definition, error) {
 	if def, ok := g.router.State().Space(name); ok {
 		return def.Clone(), nil
 	}
-	// It may have been created a moment ago elsewhere.
-	if err := g.router.Refresh(ctx); err != nil && ctx.Err() != nil {
+	// It may have been created elsewhere since this member last heard of the others.
+	if err := g.router.Agree(ctx); err != nil {
 		return space.Definition{}, err
 	}
 	if def, ok := g.router.State().Space(name); ok {

@@ -225,9 +225,9 @@ func countKeysInSlot(d *dialog, c Command) {
 		d.error("ERR Invalid slot")
 		return
 	}
-	id, ok := d.spaceOf(0)
-	if !ok {
-		d.out.Int(0)
+	id, err := d.spaceOf(0)
+	if err != nil {
+		d.absent(err, func() { d.out.Int(0) })
 		return
 	}
 	home := space.PartitionOfSlot(uint16(slot), d.commands.grid.Partitions())

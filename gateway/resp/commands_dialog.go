@@ -204,9 +204,9 @@ func (d *dialog) get(key []byte) int {
 	if err := checkKey(key); err != nil {
 		return d.current().Refuse(err)
 	}
-	id, ok := d.spaceOf(d.session.DB())
-	if !ok {
-		return d.current().Refuse(space.ErrNotFound)
+	id, err := d.spaceOf(d.session.DB())
+	if err != nil {
+		return d.current().Refuse(err)
 	}
 	if d.exec != nil {
 		return d.exec.do(d, space.Op{Code: space.OpRead, Space: id, Key: key})
@@ -258,34 +258,49 @@ func databaseName(db int) string {
 	return "db" + strconv.Itoa(db)
 }
 
-// spaceOf returns the space of a database; false if nothing was ever written to it.
-func (d *dialog) spaceOf(db int) (space.ID, bool) {
+// spaceOf returns the space of a database, or ErrNotFound if nothing was ever written
+// to it; that is asked of the whole cluster, because this member may not have heard of
+// it yet, and fails with ErrUnavailable if nobody answers.
+func (d *dialog) spaceOf(db int) (space.ID, error) {
 	state := d.commands.grid.Router().State()
 	if d.spaces.version != state.Version {
 		d.spaces.version, d.spaces.ids = state.Version, [Databases]space.ID{}
 	}
 	if id := d.spaces.ids[db]; id != 0 {
-		return id, true
+		return id, nil
 	}
-	def, ok := state.Space(databaseName(db))
-	if !ok {
-		return 0, false
+	def, err := d.commands.grid.Describe(d.ctx, databaseName(db))
+	switch {
+	case errors.Is(err, grid.ErrNoSpace):
+		return 0, space.ErrNotFound
+	case err != nil:
+		return 0, err
 	}
 	d.spaces.ids[db] = def.ID
-	return def.ID, true
+	return def.ID, nil
 }
 
 // makeSpace returns the space of the selected database for an operation that may
 // need it to exist.
 func (d *dialog) makeSpace(op space.Op) (space.ID, error) {
-	id, ok := d.spaceOf(d.session.DB())
-	if ok {
-		return id, nil
+	id, err := d.spaceOf(d.session.DB())
+	if !errors.Is(err, space.ErrNotFound) {
+		return id, err
 	}
 	if op.Code != space.OpWrite && (op.Code != space.OpChange || op.Flags&space.FlagCreate == 0) {
 		return 0, space.ErrNotFound
 	}
 	return d.createSpace(d.session.DB())
+}
+
+// absent answers for a database that spaceOf has no space of: as for an empty one if
+// that is so, and with the error if nobody knows.
+func (d *dialog) absent(err error, empty func()) {
+	if errors.Is(err, space.ErrNotFound) {
+		empty()
+		return
+	}
+	d.fail(err)
 }
 
 func (d *dialog) createSpace(db int) (space.ID, error) {

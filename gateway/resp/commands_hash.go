@@ -349,7 +349,7 @@ func answerHDel(d *dialog, p *pending) {
 		return
 	}
 	if e := &r.Entries[0]; isEmptyHash(e) {
-		if id, ok := d.spaceOf(d.session.DB()); ok {
+		if id, err := d.spaceOf(d.session.DB()); err == nil {
 			d.emptied = append(d.emptied, emptied{space: id, key: append([]byte(nil), e.Key...)})
 		}
 	}
@@ -420,8 +420,8 @@ func (d *dialog) added(p *pending, noNumber, outOfRange string) (value []byte, o
 }
 
 func (d *dialog) isHash(key []byte) bool {
-	id, ok := d.spaceOf(d.session.DB())
-	if !ok {
+	id, err := d.spaceOf(d.session.DB())
+	if err != nil {
 		return false
 	}
 	b := d.commands.grid.NewBatch()

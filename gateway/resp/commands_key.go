@@ -291,9 +291,9 @@ const randomPage = 64
 // entries of the first that has any: every key of a small database has a chance,
 // though not the same one.
 func randomKey(d *dialog, _ Command) {
-	id, ok := d.spaceOf(d.session.DB())
-	if !ok {
-		d.out.Null()
+	id, err := d.spaceOf(d.session.DB())
+	if err != nil {
+		d.absent(err, d.out.Null)
 		return
 	}
 	start := grid.Bookmark{Partition: space.PartitionID(rand.IntN(d.commands.grid.Partitions()))}
@@ -355,9 +355,12 @@ const clearPage = 512
 // clearDatabase removes the entries of a database, partition by partition. It is
 // not one moment: what is written meanwhile may stay.
 func (d *dialog) clearDatabase(db int) error {
-	id, ok := d.spaceOf(db)
-	if !ok {
+	id, err := d.spaceOf(db)
+	switch {
+	case errors.Is(err, space.ErrNotFound):
 		return nil
+	case err != nil:
+		return err
 	}
 	left := make([]space.PartitionID, d.commands.grid.Partitions())
 	for p := range left {

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/spacegrid/spacegrid/grid"
@@ -111,7 +112,9 @@ func scan(d *dialog, c Command) {
 	}
 	var page []grid.Entry
 	next := uint64(0)
-	if id, ok := d.spaceOf(d.session.DB()); ok {
+	id, err := d.spaceOf(d.session.DB())
+	switch {
+	case err == nil:
 		entries, mark, done, err := d.commands.grid.Page(d.ctx, id, bookmarkOf(o.cursor), o.count)
 		if err != nil {
 			d.fail(err)
@@ -121,6 +124,9 @@ func scan(d *dialog, c Command) {
 		if !done {
 			next = cursorOf(mark)
 		}
+	case !errors.Is(err, space.ErrNotFound):
+		d.fail(err)
+		return
 	}
 	kept := page[:0]
 	for i := range page {
@@ -166,18 +172,24 @@ func dbSize(d *dialog, _ Command) {
 // size returns the number of keys of a database, without going through them. A
 // hash that has lost its last field counts until it is removed, a moment later.
 func (d *dialog) size(db int) (int64, error) {
-	id, ok := d.spaceOf(db)
-	if !ok {
+	id, err := d.spaceOf(db)
+	switch {
+	case errors.Is(err, space.ErrNotFound):
 		return 0, nil
+	case err != nil:
+		return 0, err
 	}
 	return d.commands.grid.CountAll(d.ctx, id)
 }
 
 // each calls visit for the entries of a database.
 func (d *dialog) each(db int, visit func(*grid.Entry)) error {
-	id, ok := d.spaceOf(db)
-	if !ok {
+	id, err := d.spaceOf(db)
+	switch {
+	case errors.Is(err, space.ErrNotFound):
 		return nil
+	case err != nil:
+		return err
 	}
 	from := grid.Bookmark{}
 	for done := false; !done; {

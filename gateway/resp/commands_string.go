@@ -163,13 +163,13 @@ func msetnx(d *dialog, c Command) {
 		d.error("ERR wrong number of arguments for 'msetnx' command")
 		return
 	}
-	id, ok := d.spaceOf(d.session.DB())
-	if !ok {
-		var err error
-		if id, err = d.createSpace(d.session.DB()); err != nil {
-			d.fail(err)
-			return
-		}
+	id, err := d.spaceOf(d.session.DB())
+	if errors.Is(err, space.ErrNotFound) {
+		id, err = d.createSpace(d.session.DB())
+	}
+	if err != nil {
+		d.fail(err)
+		return
 	}
 	b := d.commands.grid.NewAtomicBatch()
 	last := map[string]int{} // of a key given twice the last value counts

@@ -108,11 +108,13 @@ func watch(d *dialog, c Command) {
 		return
 	}
 	db := d.session.DB()
-	if _, ok := d.spaceOf(db); !ok {
-		if _, err := d.createSpace(db); err != nil {
-			d.fail(err)
-			return
-		}
+	_, err := d.spaceOf(db)
+	if errors.Is(err, space.ErrNotFound) {
+		_, err = d.createSpace(db)
+	}
+	if err != nil {
+		d.fail(err)
+		return
 	}
 	for _, key := range c.Args[1:] {
 		if slices.ContainsFunc(d.watched, func(w watched) bool { return w.db == db && bytes.Equal(w.key, key) }) {
@@ -287,10 +289,13 @@ func (d *dialog) versions(commands []Command, db int) ([]watched, error) {
 				continue
 			}
 			guards = append(guards, watched{db: db, key: key})
-			if id, ok := d.spaceOf(db); ok && checkKey(key) == nil {
-				b.Get(id, key)
-			} else {
+			switch id, err := d.spaceOf(db); {
+			case err != nil:
+				b.Refuse(err)
+			case checkKey(key) != nil:
 				b.Refuse(space.ErrNotFound)
+			default:
+				b.Get(id, key)
 			}
 		}
 	}

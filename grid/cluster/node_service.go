@@ -23,6 +23,14 @@ var _ Service = (*Node)(nil)
 // State implements Service.
 func (n *Node) State(context.Context) (*State, error) { return n.control.State(), nil }
 
+// AgreedState implements Service.
+func (n *Node) AgreedState(ctx context.Context) (*State, error) {
+	if err := n.agree(ctx); err != nil {
+		return nil, err
+	}
+	return n.control.State(), nil
+}
+
 // leading returns the group's replica here and its leadership, or the refusal.
 func (n *Node) leading(g GroupID) (*held, *leadership, error) {
 	h := n.held(g)
@@ -375,3 +383,12 @@ type topology struct{ n *Node }
 
 func (t topology) State() *State                     { return t.n.control.State() }
 func (t topology) Refresh(ctx context.Context) error { return t.n.Refresh(ctx) }
+func (t topology) Agree(ctx context.Context) error   { return t.n.agree(ctx) }
+
+// agree is Refresh for those that cannot do without.
+func (n *Node) agree(ctx context.Context) error {
+	if err := n.Refresh(ctx); err != nil {
+		return fmt.Errorf("%w: the control group does not answer: %w", ErrUnavailable, err)
+	}
+	return nil
+}

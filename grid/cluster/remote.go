@@ -32,8 +32,13 @@ func damaged(err error) error {
 }
 
 // State implements Service.
-func (r *Remote) State(ctx context.Context) (*State, error) {
-	b, err := r.call(ctx, callState, nil)
+func (r *Remote) State(ctx context.Context) (*State, error) { return r.state(ctx, callState) }
+
+// AgreedState implements Service.
+func (r *Remote) AgreedState(ctx context.Context) (*State, error) { return r.state(ctx, callAgreed) }
+
+func (r *Remote) state(ctx context.Context, kind uint8) (*State, error) {
+	b, err := r.call(ctx, kind, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Topology interface {
 	State() *State
 	// Refresh tries to learn a newer one. It blocks for one exchange at most.
 	Refresh(ctx context.Context) error
+	// Agree returns when State is what the control group had agreed on when it was
+	// called, or a newer one. It fails with ErrUnavailable if nobody can say.
+	Agree(ctx context.Context) error
 }
 
 // RouterConfig is what a Router needs.
@@ -407,6 +410,21 @@ func (r *Router) memberOver(ctx context.Context, over *links, id MemberID) (Serv
 
 // Member returns the service of one member, for questions about itself.
 func (r *Router) Member(ctx context.Context, id MemberID) (Service, error) { return r.member(ctx, id) }
+
+// Agree brings State up to what the control group had agreed on when it was called.
+// Whoever says that something does not exist has to call it first: a member that has
+// just come back, or is cut off, knows an old state. It fails with ErrUnavailable if
+// the control group's leader cannot be reached until ctx ends, or for DefaultTimeout.
+func (r *Router) Agree(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for wait := backoffMin; ; wait = min(2*wait, backoffMax) {
+		err := r.cfg.Topology.Agree(ctx)
+		if err == nil || !pause(ctx, wait) {
+			return err
+		}
+	}
+}
 
 // Refresh tries to learn a newer state of the control group.
 func (r *Router) Refresh(ctx context.Context) error { return r.cfg.Topology.Refresh(ctx) }

@@ -195,6 +195,7 @@ func (onlyA) State() *State {
 }
 
 func (onlyA) Refresh(context.Context) error { return nil }
+func (onlyA) Agree(context.Context) error   { return nil }
 
 // narrow is a leading member whose answer has room for a few outcomes and is cut
 // as a whole when more were asked for.

@@ -28,6 +28,15 @@ func parseGroup(body []byte) (GroupID, error) {
 	return GroupID(g), nil
 }
 
+func appendState(s *State, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = s.Snapshot(&b)
+	return b.Bytes(), err
+}
+
 func malformed(err error) error {
 	return &wire.Error{Code: errInvalid, Message: "malformed request: " + err.Error()}
 }
@@ -44,13 +53,9 @@ func (s *server) call(ctx context.Context, kind uint8, body []byte) ([]byte, err
 func (s *server) answer(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
 	switch kind {
 	case callState:
-		state, err := s.service.State(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var b bytes.Buffer
-		err = state.Snapshot(&b)
-		return b.Bytes(), err
+		return appendState(s.service.State(ctx))
+	case callAgreed:
+		return appendState(s.service.AgreedState(ctx))
 	case callHello:
 		g, err := parseGroup(body)
 		if err != nil {

@@ -22,6 +22,9 @@ import (
 type Service interface {
 	// State returns the control group's state as this member knows it.
 	State(ctx context.Context) (*State, error)
+	// AgreedState returns a control state that is not older than what the control
+	// group had agreed on when it was called, or fails with ErrUnavailable.
+	AgreedState(ctx context.Context) (*State, error)
 	// Hello returns the history and clock of every partition of a group. Only
 	// the group's leader answers.
 	Hello(ctx context.Context, g GroupID) ([]Greeting, error)

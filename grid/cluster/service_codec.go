@@ -27,6 +27,7 @@ const (
 	callHandOver  uint8 = 12
 	callAwait     uint8 = 13
 	callOperate   uint8 = 24
+	callAgreed    uint8 = 25
 	// callMember is the first kind of those that only members use among
 	// themselves.
 	callMember  uint8 = 32

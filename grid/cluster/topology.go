@@ -35,7 +35,18 @@ func (t *RemoteTopology) State() *State { return t.state.Load() }
 
 // Refresh implements Topology: it asks one member after the other until one
 // answers.
-func (t *RemoteTopology) Refresh(ctx context.Context) error {
+func (t *RemoteTopology) Refresh(ctx context.Context) error { return t.learnFrom(ctx, Service.State) }
+
+// Agree implements Topology: it asks one member after the other until one knows what
+// the control group has agreed on.
+func (t *RemoteTopology) Agree(ctx context.Context) error {
+	if err := t.learnFrom(ctx, Service.AgreedState); err != nil {
+		return fmt.Errorf("%w: no member can say what the cluster has agreed on: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (t *RemoteTopology) learnFrom(ctx context.Context, question func(Service, context.Context) (*State, error)) error {
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
@@ -44,7 +55,7 @@ func (t *RemoteTopology) Refresh(ctx context.Context) error {
 	}
 	var failed error
 	for i, addr := range t.addrs {
-		s, err := t.ask(ctx, addr)
+		s, err := t.ask(ctx, addr, question)
 		if err == nil {
 			t.learn(s, i)
 			return nil
@@ -61,14 +72,14 @@ func (t *RemoteTopology) Refresh(ctx context.Context) error {
 // does not keep the others from being asked.
 const askTime = 500 * time.Millisecond
 
-func (t *RemoteTopology) ask(ctx context.Context, addr string) (*State, error) {
+func (t *RemoteTopology) ask(ctx context.Context, addr string, question func(Service, context.Context) (*State, error)) (*State, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	svc, err := t.links.service(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	return svc.State(ctx)
+	return question(svc, ctx)
 }
 
 // learn takes over a state, if it is newer, and remembers who answered.

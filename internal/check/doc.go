@@ -1,18 +1,29 @@
 // Package check judges what clients have recorded of a run against what the grid
-// promises them: that an entry which was written is handed out once ([Takes]), and
-// that a queue of claims loses nothing, finishes nothing twice, keeps the order of
-// its groups and hears no holder whose claim is over ([Claims]). [Cycle] tells whether
-// transactions have a serial order.
+// promises them:
+//
+//   - [Registers]: the operations on a key are linearizable.
+//   - [Sets]: what was added is there for everybody from then on, once.
+//   - [Takes], [Waits]: an entry that was written is handed out once, and nobody who
+//     waits for one is left waiting.
+//   - [Claims]: a queue of claims loses nothing, finishes nothing twice, keeps the
+//     order of its groups and hears no holder whose claim is over.
+//   - [Bank]: a transaction is seen as a whole and made once.
+//   - [Lists]: transactions are strictly serializable. [Cycle] is what tells.
+//   - [Leases]: an entry lives as long as it was lent, and does not come back.
+//   - [Streams]: watchers are told every change once, in order, and the same.
 //
 // A checker is a function of a recorded history: what each client asked for, what
 // it was answered, and what was there at the end. It knows nothing of how the grid
 // works, so that it cannot share a mistake with it. Requests without an answer
 // stay open to the end: a history is bad only if it is bad whatever became of
 // them, and what can be told neither way is counted as such and never as passed.
+// An operation lies between its call and its return, both included: two of which
+// one begins in the moment in which the other ends are at the same time.
 //
-// It does not run anything, and it does not look for orders of events that would
-// explain a history: keys are never used twice, and entries of a group are written
-// by one writer after another, so that one look at each event is enough.
+// It does not run anything. All but Registers look at each event once: keys,
+// elements and values are never used twice, so that what a client has seen says who
+// wrote it. Registers searches for an order that explains a history, for a bounded
+// time.
 package check
 
 import (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,8 @@ const (
 	outerBank    = "outer"
 	// settledReads bounds how often the end is read until nothing moves any more.
 	settledReads = 10
+	// pageSize is how many receipts are read at once at the end.
+	pageSize = 250
 )
 
 // Bank is transfers between accounts, by transactions in one partition and over
@@ -51,7 +54,7 @@ type account struct {
 type receipt struct {
 	ID    string `grid:"id,key"`
 	Place string `grid:"place,routing"`
-	Run   string `grid:"run,index"`
+	Page  string `grid:"page,index"`
 }
 
 // errPoor refuses a transfer from an account that has too little.
@@ -91,12 +94,25 @@ func placeOf(account string) string {
 	return place
 }
 
+func transferName(h *History, n int64) string { return fmt.Sprintf("%s-%d", h.Mark(), n) }
+
+// pageOf is the page that the receipt of a transfer is on.
+func pageOf(transfer string) string {
+	run, number, _ := strings.Cut(transfer, "-")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return transfer // it is none of ours, and on no page
+	}
+	return fmt.Sprintf("%s/%d", run, n/pageSize)
+}
+
 // Run implements Workload. It begins with the accounts: without them there is
 // nothing to transfer.
 func (b *Bank) Run(ctx context.Context, p Place, h *History, o Options) error {
 	b.open = map[int]grid.TransactionRef{}
 	w := newCrew(p, h, o)
 	first := w.client(w.options.Clients)
+	first.label = "begin"
 	for _, bank := range bankNames(h) {
 		op := Op{Kind: "open", Key: bank}
 		for n := range bankAccounts {
@@ -130,12 +146,12 @@ func (b *Bank) step(ctx context.Context, c *client) {
 	from := c.rand.IntN(bankAccounts)
 	to := (from + 1 + c.rand.IntN(bankAccounts-1)) % bankAccounts
 	op := Op{
-		Kind: "transfer", Key: fmt.Sprintf("%s-%d", c.history.Mark(), b.names.Add(1)),
+		Kind: "transfer", Key: transferName(c.history, b.names.Add(1)),
 		Expect: accountName(bank, from), Value: accountName(bank, to), Number: 1 + c.rand.Int64N(maxTransfer),
 	}
 	var ref *grid.TransactionRef
 	done := c.do(ctx, op, func(ctx context.Context, g *grid.Grid, op *Op) error {
-		err := transfer(ctx, g, op, c.history.Mark())
+		err := transfer(ctx, g, op)
 		if unknown, ok := errors.AsType[*grid.UnknownTransactionError](err); ok {
 			ref = &unknown.Ref
 		}
@@ -150,7 +166,7 @@ func (b *Bank) step(ctx context.Context, c *client) {
 
 // transfer moves Number from the account Expect to the account Value and writes a
 // receipt, or nothing of that.
-func transfer(ctx context.Context, g *grid.Grid, op *Op, run string) error {
+func transfer(ctx context.Context, g *grid.Grid, op *Op) error {
 	accounts, err := grid.OpenSpace[account](ctx, g, accountSpace)
 	if err != nil {
 		return refusedf("open: %w", err)
@@ -175,7 +191,7 @@ func transfer(ctx context.Context, g *grid.Grid, op *Op, run string) error {
 		from.Balance -= op.Number
 		to.Balance += op.Number
 		return errors.Join(of.Write(from), of.Write(to),
-			receipts.In(tx).Write(receipt{ID: op.Key, Place: placeOf(op.Expect), Run: run}))
+			receipts.In(tx).Write(receipt{ID: op.Key, Place: placeOf(op.Expect), Page: pageOf(op.Key)}))
 	})
 	if errors.Is(err, errPoor) {
 		return refusedf("%w", err)
@@ -256,7 +272,9 @@ func (b *Bank) Finish(ctx context.Context, p Place, h *History) error {
 				break
 			}
 			before = now
-			c.insist(ctx, Op{Kind: "receipts", Key: h.Mark()}, readReceipts)
+			for first := int64(0); first <= b.names.Load(); first += pageSize {
+				c.insist(ctx, Op{Kind: "receipts", Key: pageOf(transferName(h, first))}, readReceipts)
+			}
 		}
 	})
 }
@@ -267,7 +285,7 @@ func readReceipts(ctx context.Context, g *grid.Grid, op *Op) error {
 	if err != nil {
 		return refusedf("open: %w", err)
 	}
-	for r, err := range s.Query(ctx, grid.Template{"run": op.Key}) {
+	for r, err := range s.Query(ctx, grid.Template{"page": op.Key}) {
 		if err != nil {
 			return refusedf("query: %w", err)
 		}
@@ -276,12 +294,27 @@ func readReceipts(ctx context.Context, g *grid.Grid, op *Op) error {
 	return nil
 }
 
+// receiptsOf returns all receipts, nil if a page was not read.
+func receiptsOf(pages map[string]map[string]bool, transfers []check.Transfer) map[string]bool {
+	all := map[string]bool{}
+	for _, t := range transfers {
+		if pages[pageOf(t.ID)] == nil {
+			return nil
+		}
+	}
+	for _, page := range pages {
+		maps.Copy(all, page)
+	}
+	return all
+}
+
 // Judge implements Workload.
 func (b *Bank) Judge(h *History) *Verdict {
 	v := tally(h)
 	all := check.BankHistory{Start: map[string]map[string]int64{}}
 	byLine := map[int]int{}
 	final := map[string]check.Balances{}
+	pages := map[string]map[string]bool{}
 	balances := func(op *Op) check.Balances {
 		r := check.Balances{Line: op.N, Group: op.Key, Of: map[string]int64{}}
 		for _, row := range op.Rows {
@@ -310,12 +343,13 @@ func (b *Bank) Judge(h *History) *Verdict {
 			final[op.Key] = balances(op)
 			all.Reads = append(all.Reads, balances(op))
 		case op.Kind == "receipts":
-			all.Receipts = map[string]bool{}
+			pages[op.Key] = map[string]bool{}
 			for _, row := range op.Rows {
-				all.Receipts[row.Key] = true
+				pages[op.Key][row.Key] = true
 			}
 		}
 	}
+	all.Receipts = receiptsOf(pages, all.Transfers)
 	for _, bank := range slices.Sorted(maps.Keys(final)) {
 		all.Final = append(all.Final, final[bank])
 	}

@@ -42,9 +42,10 @@ type crew struct {
 type client struct {
 	*crew
 	id     int
-	life   int // how many names it has used up
-	home   int // the member it is bound to; -1: it switches
-	member int // the member it uses
+	label  string // its first name
+	life   int    // how many names it has used up
+	home   int    // the member it is bound to; -1: it switches
+	member int    // the member it uses
 	rand   *rand.Rand
 	every  time.Duration // between the beginnings of two operations, on average
 	next   time.Time
@@ -60,7 +61,7 @@ func newCrew(p Place, h *History, o Options) *crew {
 // client makes a client with an identity of its own. Close it after use.
 func (w *crew) client(id int) *client {
 	c := &client{
-		crew: w, id: id, home: id % w.place.Members(), doors: map[string]*doorConn{},
+		crew: w, id: id, label: strconv.Itoa(id), home: id % w.place.Members(), doors: map[string]*doorConn{},
 		rand:  rand.New(rand.NewPCG(w.options.Seed, uint64(id))),
 		every: time.Duration(float64(time.Second) * float64(w.options.Clients) / w.options.Rate),
 	}
@@ -139,9 +140,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 // name is the logical process that the client is at the moment.
 func (c *client) name() string {
 	if c.life == 0 {
-		return strconv.Itoa(c.id)
+		return c.label
 	}
-	return fmt.Sprintf("%d.%d", c.id, c.life)
+	return fmt.Sprintf("%s.%d", c.label, c.life)
 }
 
 // mayMove lets a client that is not bound go to another member now and then.
@@ -288,7 +289,8 @@ func finish(ctx context.Context, p Place, h *History, body func(context.Context,
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
 	w := newCrew(p, h, Options{})
-	c := w.client(w.options.Clients) // none of those of the run
+	c := w.client(w.options.Clients)
+	c.label = "end"
 	defer c.close()
 	body(ctx, c)
 	return w.failed()

@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// maxHistory bounds the lines of a history, and with them the memory of a run
-	// and of whoever judges it.
-	maxHistory = 1_000_000
+	// maxHistory and maxHistoryBytes bound the lines of a history, and with them
+	// the memory of a run and of whoever judges it.
+	maxHistory      = 1_000_000
+	maxHistoryBytes = 512 << 20
 	// maxLine bounds a line that is read: far above what the largest answer of a
 	// workload takes.
 	maxLine = 4 << 20
@@ -97,10 +98,11 @@ type History struct {
 	start time.Time
 	mark  string
 
-	mu  sync.Mutex
-	out io.Writer // nil: it was read, or is not kept
-	ops []*Op
-	err error // of out; the first one stays
+	mu    sync.Mutex
+	out   io.Writer // nil: it was read, or is not kept
+	bytes int       // written to out
+	ops   []*Op
+	err   error // of out; the first one stays
 }
 
 // NewHistory begins a history, whose lines go to out, one write each, if it is not
@@ -133,7 +135,7 @@ func (h *History) Record(op *Op) error {
 	if h.err != nil {
 		return h.err
 	}
-	if len(h.ops) >= maxHistory {
+	if len(h.ops) >= maxHistory || h.bytes >= maxHistoryBytes {
 		return ErrHistoryFull
 	}
 	op.N = len(h.ops) + 1
@@ -142,6 +144,7 @@ func (h *History) Record(op *Op) error {
 		if err != nil {
 			return fmt.Errorf("workload: line %d: %w", op.N, err)
 		}
+		h.bytes += len(line) + 1
 		if _, err := h.out.Write(append(line, '\n')); err != nil {
 			h.err = fmt.Errorf("workload: write the history: %w", err)
 			return h.err

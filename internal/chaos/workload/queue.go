@@ -63,10 +63,11 @@ func (q *Queue) Run(ctx context.Context, p Place, h *History, o Options) error {
 		if c.rand.IntN(3) == 0 {
 			op.Key = spreadQueue
 		}
-		// Half of the clients write more than they take.
-		writes := 30
+		// Half of the clients write more than they take. All together would take a
+		// little more than they write, so that takes wait.
+		writes := 25
 		if c.id%2 == 0 {
-			writes = 80
+			writes = 70
 		}
 		switch dice := c.rand.IntN(100); {
 		case dice < writes:

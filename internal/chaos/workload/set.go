@@ -17,10 +17,10 @@ const (
 	// liveSets is how many sets are in use at once, and setSize how many elements
 	// one gets: what a read returns stays small.
 	liveSets = 2
-	setSize  = 150
+	setSize  = 60
 	// setReadPercent is how many of a hundred operations read a set; of the others
 	// one in setAgain reads a set that is not in use any more.
-	setReadPercent = 20
+	setReadPercent = 12
 	setAgain       = 30
 )
 
@@ -105,7 +105,7 @@ func readSet(ctx context.Context, g *grid.Grid, op *Op) error {
 		if err != nil {
 			return refusedf("query: %w", err)
 		}
-		op.Rows = append(op.Rows, Row{Key: string(e.Key), Version: uint64(e.Version)})
+		op.Rows = append(op.Rows, Row{Key: string(e.Key)})
 	}
 	slices.SortFunc(op.Rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
 	return nil

@@ -49,13 +49,13 @@ func (v *Verdict) Add(o *Verdict) {
 	v.complain(o.Complaints...)
 }
 
-// Word returns "failed" if a promise was broken, "unknown" if a check did not end,
-// and "passed" otherwise.
+// Word returns "failed" if a promise was broken, "unknown" if a check did not end or
+// nothing was done at all, and "passed" otherwise.
 func (v *Verdict) Word() string {
 	switch {
 	case v.AckedLost+v.Duplicated+v.Stale+v.Gaps+v.DoubleApplies+v.Phantom+v.Wrong > 0:
 		return Failed
-	case v.Unknown > 0:
+	case v.Unknown > 0, v.OK == 0:
 		return Undecided
 	}
 	return Passed
