@@ -307,3 +307,16 @@ func (h *held) mend(ctx context.Context, id replica.ServerID) error {
 	}
 	return nil
 }
+
+// doubt notes, when a replica begins in the place of one that differed, that the
+// store here may hold what that one has made of its changes.
+func (h *held) doubt(g *Group) error {
+	empty, err := h.group.Empty()
+	if err != nil || !empty || g.MendedTimes(h.n.name) == 0 {
+		return err
+	}
+	for _, p := range h.n.control.State().PartitionsOf(h.id) {
+		h.doubted.Store(p, struct{}{})
+	}
+	return nil
+}
