@@ -15,6 +15,13 @@ import (
 // ErrNotStored is returned for a partition that the store holds nothing of.
 var ErrNotStored = errors.New("reader: the store does not hold this partition (ask another member's)")
 
+// EpochGap is how far the epoch of a history that begins from a store lies above
+// every epoch that a store has heard of. Leaders that came after the last stored
+// change had epochs that no store has, and gave out tokens of claims under them: the
+// history goes on above any number of them that there can have been, so that no
+// token is ever given out again.
+const EpochGap space.Epoch = 1 << 20
+
 // Reader reads partitions from a store. All methods may be called concurrently.
 type Reader struct {
 	store *store.Store
@@ -197,7 +204,7 @@ func load(ctx context.Context, n *store.Snapshot, m store.Mark, p space.Partitio
 	if history.IsZero() || history == m.History {
 		return nil, fmt.Errorf("reader: partition %d is loaded into a new history, not %s", p, history)
 	}
-	l := space.NewLoader(space.Loaded{ID: p, History: history, Origin: m.Position(), Epoch: max(m.Epoch, above) + 1, Clock: m.Clock})
+	l := space.NewLoader(space.Loaded{ID: p, History: history, Origin: m.Position(), Epoch: max(m.Epoch, above) + EpochGap, Clock: m.Clock})
 	spaces, err := n.Spaces(p, m.Generation)
 	if err != nil {
 		return nil, err

@@ -227,7 +227,7 @@ func (im *importer) header(b []byte) error {
 		v[i], b = x, b[n:]
 	}
 	from := space.Loaded{
-		ID: space.PartitionID(v[0]), History: im.history, Epoch: max(space.Epoch(v[2]), im.above) + 1, Clock: space.Time(v[3]),
+		ID: space.PartitionID(v[0]), History: im.history, Epoch: max(space.Epoch(v[2]), im.above) + EpochGap, Clock: space.Time(v[3]),
 		Origin: space.Position{Seq: space.Seq(v[1])},
 	}
 	if copy(from.Origin.History[:], b); len(b) != len(from.Origin.History) || v[0] >= space.MaxPartitions || v[2] == math.MaxUint64 || from.Clock < 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,32 +67,49 @@ type statusView struct {
 		Leader     string `json:"leader"`
 		Applied    uint64 `json:"applied"`
 		Partitions int    `json:"partitions"`
+		State      string `json:"state,omitempty"`
+		Differing  []int  `json:"differing,omitempty"` // partitions
+		Mended     uint64 `json:"mended,omitempty"`
 	} `json:"groups"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	verify := false
+	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the grid is: members, groups, leaders, entries",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
-				all := askAll[statusView](ctx, g, "status")
-				t := &table{header: []string{"MEMBER", "GROUP", "ROLE", "LEADER", "TERM", "APPLIED", "PARTITIONS"}}
-				for i := range all {
-					m := &all[i]
-					if m.Error != "" {
-						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-")
-						continue
-					}
-					for _, x := range m.Answer.Groups {
-						t.add(m.Member, x.Group, x.Role, x.Leader, x.Term, x.Applied, x.Partitions)
-					}
+				if verify {
+					return a.verify(ctx, g)
 				}
-				return errors.Join(a.show(all, t), silent(a, all))
+				return a.status(ctx, g)
 			})
 		},
 	}
+	c.Flags().BoolVar(&verify, "verify", false, "have the replicas of every partition compared, and replaced where a majority disagrees with one")
+	return c
+}
+
+func (a *app) status(ctx context.Context, g *grid.Grid) error {
+	all := askAll[statusView](ctx, g, "status")
+	t := &table{header: []string{"MEMBER", "GROUP", "ROLE", "LEADER", "TERM", "APPLIED", "PARTITIONS", "STATE"}}
+	for i := range all {
+		m := &all[i]
+		if m.Error != "" {
+			t.add(m.Member, "-", "unreachable", "-", "-", "-", "-", "-")
+			continue
+		}
+		for _, x := range m.Answer.Groups {
+			t.add(m.Member, x.Group, x.Role, x.Leader, x.Term, x.Applied, x.Partitions, cmp.Or(x.State, "ok"))
+			if len(x.Differing) > 0 {
+				a.notef("the replicas of partitions %v of group %d differ, and no majority says which is right: %s serves its own; "+
+					"start a member that is wrong with an empty data directory", x.Differing, x.Group, m.Member)
+			}
+		}
+	}
+	return errors.Join(a.show(all, t), silent(a, all))
 }
 
 // silent says which members did not answer, and makes the command end with the

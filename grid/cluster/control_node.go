@@ -60,7 +60,7 @@ func (o controlObserver) Following(replica.ServerID, uint64) { o.n.roles.ring() 
 // who holds what are refused.
 func (n *Node) Control(ctx context.Context, c Command) (Reply, error) {
 	switch c.(type) {
-	case *Form, *AdmitMember, *SetVoters, *SetReplicas, *BeginBootstrap, *EndBootstrap:
+	case *Form, *AdmitMember, *SetVoters, *SetReplicas, *BeginBootstrap, *EndBootstrap, *MendReplica:
 		return Reply{Code: CodeInvalid, Version: n.control.State().Version, Detail: "members settle this among themselves"}, nil
 	}
 	return n.decide(ctx, c)

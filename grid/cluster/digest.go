@@ -52,14 +52,13 @@ func (d *digests) init() {
 // cut cuts a partition that has just been marked. It runs on the applying
 // goroutine, the only one that adds cuts.
 func (d *digests) cut(p *space.Partition) {
-	at := digestAt{mark: p.Marked(), state: digestSkipped}
-	if room := len(d.cuts) < cap(d.cuts); room {
-		at.state = digestBegun
-		d.note(p.ID(), at)
-		d.cuts <- cutDigest{p.ID(), at.mark, p.Image()}
+	mark := p.Marked()
+	if len(d.cuts) == cap(d.cuts) {
+		d.note(p.ID(), digestAt{mark: mark, state: digestSkipped})
 		return
 	}
-	d.note(p.ID(), at)
+	d.note(p.ID(), digestAt{mark: mark, state: digestBegun})
+	d.cuts <- cutDigest{p.ID(), mark, p.Image()}
 }
 
 // note keeps what is known of a mark, unless a newer one has come.

@@ -44,6 +44,13 @@
 // member has said how far its store has come; only an operator makes it go on
 // without one.
 //
+// Replicas are compared: within [NodeConfig.VerifyEvery] each leader has marked the
+// log of each of its partitions once, and every voter has hashed its whole state at
+// that mark. A replica against which a majority of the voters agrees is not read any
+// more from that moment, leads no more, and another one with a new identity takes its
+// place. Where there is no majority nobody is touched, and the status says so. What
+// is derived from the state, such as indexes and the table of keys, is not compared.
+//
 // # What it does not do
 //
 // It does not look inside entries (grid/space), does not agree by itself

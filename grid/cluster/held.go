@@ -33,6 +33,10 @@ type held struct {
 	// outcast says that the state of this replica differs from that of the others:
 	// nobody may see it any more. It is never unset; another replica takes its place.
 	outcast atomic.Bool
+	// doubted are the partitions whose store on this member was fed by a replica that
+	// differed from the others, and is to be replaced whole. It belongs to a life of
+	// the replica that began with a mending in this process.
+	doubted sync.Map  // of space.PartitionID
 	founded time.Time // when this replica founded the group; of the goroutine that holds replicas
 
 	term atomic.Uint64              // of this replica's leadership as raft knows it; 0: does not lead
@@ -75,6 +79,10 @@ func (n *Node) openHeld(g *Group) (*held, error) {
 	if err != nil {
 		h.cancel()
 		return nil, fmt.Errorf("cluster: open group %d: %w", id, err)
+	}
+	if err := h.doubt(g); err != nil {
+		h.cancel()
+		return nil, errors.Join(err, h.group.Close())
 	}
 	h.opened.Store(true)
 	h.attach()
@@ -319,8 +327,12 @@ func (s *storeSource) Describe() StoreDescription {
 	return StoreDescription{History: p.History(), Origin: f.origin, Epoch: f.epoch, Last: p.Changelog().Last()}
 }
 
-// Read implements StoreSource.
+// Read implements StoreSource. A store that is to be replaced whole is told that
+// it has missed something.
 func (s *storeSource) Read(dst []space.Change, after space.Seq, maxBytes int) ([]space.Change, error) {
+	if _, doubted := s.h.doubted.Load(s.id); doubted {
+		return dst, space.ErrTrimmed
+	}
 	p := s.h.host.partition(s.id)
 	if p == nil {
 		return dst, space.ErrAhead
@@ -337,6 +349,9 @@ func (s *storeSource) Cut(ctx context.Context) (img *space.Image, clock space.Ti
 	})
 	if err == nil && img == nil {
 		err = &NotLeaderError{Group: s.h.id}
+	}
+	if err == nil {
+		s.h.doubted.Delete(s.id)
 	}
 	return img, clock, err
 }

@@ -51,6 +51,11 @@ func TestLongAnswersToQuestionsComeInParts(t *testing.T) {
 		calls[i] = &Call{Partition: at(r, string(key)), Ops: []space.Op{{Code: space.OpWrite, Space: id, Key: key, Value: value}}}
 	}
 	r.Do(t.Context(), calls)
+	for i, c := range calls {
+		if err := c.failure(); err != nil {
+			t.Fatalf("write %d: %v", i, err)
+		}
+	}
 	lookups := make([]*Lookup, maxSubmissions+entries)
 	for i := range lookups {
 		key := fmt.Append(nil, "k", i)

@@ -138,6 +138,10 @@ func (s *memoryStore) Notify(p space.PartitionID) {
 		return // fenced: the store has heard from a later leader
 	}
 	changes, err := src.Read(nil, r.At.Seq, 1<<30)
+	if errors.Is(err, space.ErrTrimmed) {
+		s.wg.Go(func() { s.resync(p, src) })
+		return
+	}
 	if err != nil {
 		return // a replica that is behind its store
 	}

@@ -344,3 +344,38 @@ func TestAReplicaIsMendedWhileItsMemberIsAway(t *testing.T) {
 		g.agree()
 	})
 }
+
+// What a replica has fed to its member's store before it was found to differ is
+// replaced as well.
+func TestTheStoreOfADamagedReplicaIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{VerifyEvery: verifyOften})
+		g.stores = map[string]*memoryStore{"a": newMemoryStore(), "b": newMemoryStore(), "c": newMemoryStore()}
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		r := g.nodes["a"].Router()
+		id := defaultSpace(t, r)
+		write(t, r, id, "k7", "right")
+		_, followers := g.roles("k7")
+		odd := followers[0]
+		p := space.PartitionOf([]byte("k7"), g.cfg.Partitions)
+		stored := func() string {
+			s := g.stores[odd]
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return string(s.rows[p].Spaces[id]["k7"].Value)
+		}
+		g.eventually("the store has it", func() bool { return stored() == "right" })
+		g.damage(odd, "k7", id, 1)
+		c := &Call{Partition: p, Ops: []space.Op{{Code: space.OpChange, Space: id, Key: []byte("k7"), Mutations: []space.Mutation{{Code: space.MutAppend, Arg: []byte("!")}}}}}
+		r.Do(t.Context(), []*Call{c})
+		if err := c.failure(); err != nil {
+			t.Fatal(err)
+		}
+		g.eventually("the damage has reached the store", func() bool { return stored() == "sight!" })
+		g.eventually("the store is right", func() bool { return stored() == "right!" })
+		g.eventually("the cluster is whole", g.whole)
+		g.agree()
+	})
+}

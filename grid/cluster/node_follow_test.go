@@ -240,12 +240,12 @@ func TestHostileCommandsAreRefused(t *testing.T) {
 				t.Errorf("%q was taken", b)
 			}
 		}
-		for _, c := range []Command{&Form{}, &SetReplicas{Group: 1}, &BeginBootstrap{Group: 1}, &EndBootstrap{Group: 1}, &SetVoters{}, &AdmitMember{}} {
+		for _, c := range []Command{&Form{}, &SetReplicas{Group: 1}, &BeginBootstrap{Group: 1}, &EndBootstrap{Group: 1}, &SetVoters{}, &AdmitMember{}, &MendReplica{Group: 1}} {
 			if reply, err := n.Control(t.Context(), c); err != nil || !errors.Is(reply.Err(), ErrInvalid) {
 				t.Errorf("%T: %v, %v", c, reply, err)
 			}
 		}
-		for _, what := range []string{"status", "members", "partitions", "table", "digest", "pump"} {
+		for _, what := range []string{"status", "members", "partitions", "table", "digest", "verify", "pump"} {
 			if b, err := n.Inspect(t.Context(), what); err != nil || len(b) < 2 {
 				t.Errorf("inspect %s: %s, %v", what, b, err)
 			}

@@ -99,3 +99,22 @@ func BenchmarkDigest(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFirstWrites is what a command costs while every one of them is the first
+// to touch its part of full tables after a cut.
+func BenchmarkFirstWrites(b *testing.B) {
+	p := crowded(b)
+	n := uint64(4)
+	for b.Loop() {
+		b.StopTimer()
+		p.Image()
+		n++
+		b.StartTimer()
+		c := session(n, 1, space.Time(time.Hour), space.Op{Code: space.OpRead, Space: 1, Key: []byte("answer")})
+		c.Session = space.SessionID(n*7919%16384 + 1)
+		c.Sequence = 5 + n/16384
+		p.Apply(0, &c)
+		d := command(space.Op{Code: space.OpDecide, Flags: space.FlagSettled, Txn: space.TxnID{Session: 1, Number: n%65536 + 1}, Lease: time.Minute})
+		p.Apply(0, &d)
+	}
+}

@@ -82,9 +82,10 @@ type transactions struct {
 	bytes    int // of all prepared
 	guards   int // of all prepared
 	outcomes cutMap[TxnID, outcome]
-	// ends holds (until, session, number) of the outcomes that are not open. It is
-	// derived from them.
-	ends pairtree.Set[pairtree.Triple]
+	// asks holds (asks, session, number) of the prepared, open and ends (until,
+	// session, number) of the outcomes that are open and of those that are not. They
+	// are derived from them.
+	asks, open, ends pairtree.Set[pairtree.Triple]
 
 	// locks is derived from prepared.
 	locks map[lockKey]lock

@@ -113,6 +113,7 @@ func (p *Partition) free(t *preparedTxn) bool {
 // addTxn registers a prepared transaction and takes its locks, which are free.
 func (p *Partition) addTxn(t *preparedTxn) {
 	p.txns.prepared.set(t.id, t)
+	p.txns.asks.Insert(t.id.at(t.asks))
 	p.txns.bytes += t.bytes
 	p.txns.guards += len(t.guards)
 	for i := range t.keys {
@@ -137,6 +138,7 @@ func (p *Partition) addTxn(t *preparedTxn) {
 // removeTxn forgets a prepared transaction and gives its locks back.
 func (p *Partition) removeTxn(t *preparedTxn) {
 	p.txns.prepared.remove(t.id)
+	p.txns.asks.Delete(t.id.at(t.asks))
 	p.txns.bytes -= t.bytes
 	p.txns.guards -= len(t.guards)
 	for i := range t.keys {

@@ -71,17 +71,39 @@ func (p *Partition) settleTxn(o *Op) Code {
 }
 
 func (p *Partition) setOutcome(id TxnID, x outcome) {
-	if old, ok := p.txns.outcomes.get(id); ok && !old.open {
-		p.txns.ends.Delete(old.end(id))
+	if old, ok := p.txns.outcomes.get(id); ok {
+		p.txns.times(&old).Delete(id.at(old.until))
 	}
-	if !x.open {
-		p.txns.ends.Insert(x.end(id))
-	}
+	p.txns.times(&x).Insert(id.at(x.until))
 	p.txns.outcomes.set(id, x)
 }
 
-func (x *outcome) end(id TxnID) pairtree.Triple {
-	return pairtree.Triple{uint64(x.until), uint64(id.Session), id.Number}
+// times returns the set that an outcome belongs to.
+func (t *transactions) times(x *outcome) *pairtree.Set[pairtree.Triple] {
+	if x.open {
+		return &t.open
+	}
+	return &t.ends
+}
+
+// at is a transaction at a moment that concerns it.
+func (t TxnID) at(m Time) pairtree.Triple {
+	return pairtree.Triple{uint64(m), uint64(t.Session), t.Number}
+}
+
+// due calls fn for at most limit of the transactions of a set whose moment has come.
+func due(set *pairtree.Set[pairtree.Triple], now Time, limit int, fn func(TxnID)) {
+	if limit <= 0 {
+		return
+	}
+	set.AscendFrom(pairtree.Triple{}, func(k pairtree.Triple) bool {
+		if Time(k[0]) > now {
+			return false
+		}
+		fn(TxnID{Session: SessionID(k[1]), Number: k[2]})
+		limit--
+		return limit > 0
+	})
 }
 
 // forgetOutcomes drops the outcomes that nobody can ask for any more.
@@ -104,17 +126,15 @@ type LapsedTxn struct {
 }
 
 // Lapsed returns at most limit of the prepared transactions whose outcome has to
-// be asked for, in the order of their ids. Only the goroutine that applies may
-// call it.
+// be asked for, those that have waited longest first, in a time that grows with
+// their number alone. Only the goroutine that applies may call it.
 func (p *Partition) Lapsed(now Time, limit int) []LapsedTxn {
 	var lapsed []LapsedTxn
-	for _, t := range p.txns.prepared.all() {
-		if t.asks <= now {
-			lapsed = append(lapsed, LapsedTxn{t.id, t.home, t.until})
-		}
-	}
-	slices.SortFunc(lapsed, func(a, b LapsedTxn) int { return a.Txn.compare(b.Txn) })
-	return lapsed[:min(limit, len(lapsed))]
+	due(&p.txns.asks, now, limit, func(id TxnID) {
+		t, _ := p.txns.prepared.get(id)
+		lapsed = append(lapsed, LapsedTxn{t.id, t.home, t.until})
+	})
+	return lapsed
 }
 
 // UnsettledTxn is a commit that its participants are not known to have finished.
@@ -124,17 +144,16 @@ type UnsettledTxn struct {
 }
 
 // Unsettled returns at most limit of the commits decided here whose time has
-// passed and that are not known to be finished everywhere, in the order of their
-// ids. Only the goroutine that applies may call it.
+// passed and that are not known to be finished everywhere, the oldest first, in a
+// time that grows with their number alone. Only the goroutine that applies may call
+// it.
 func (p *Partition) Unsettled(now Time, limit int) []UnsettledTxn {
 	var open []UnsettledTxn
-	for id, x := range p.txns.outcomes.all() {
-		if x.open && x.until <= now {
-			open = append(open, UnsettledTxn{id, slices.Clone(x.participants)})
-		}
-	}
-	slices.SortFunc(open, func(a, b UnsettledTxn) int { return a.Txn.compare(b.Txn) })
-	return open[:min(limit, len(open))]
+	due(&p.txns.open, now, limit, func(id TxnID) {
+		x, _ := p.txns.outcomes.get(id)
+		open = append(open, UnsettledTxn{id, slices.Clone(x.participants)})
+	})
+	return open
 }
 
 func (t TxnID) compare(u TxnID) int {

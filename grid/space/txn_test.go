@@ -2,8 +2,10 @@ package space_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -408,6 +410,34 @@ func TestDigestCoversTransactions(t *testing.T) {
 			t.Fatalf("after %+v the digest is an old one, or changes with an export", c.Ops[0])
 		} else {
 			seen[d.State] = true
+		}
+	}
+}
+
+// Every prepared transaction is asked for in its time, the oldest first, however
+// transactions come and go, and after an export as before.
+func TestAllThatLapseAreFound(t *testing.T) {
+	p := newPartition(t)
+	for i := range 20_000 {
+		c := busyCommand(i)
+		p.Apply(space.Time(i+1), &c)
+		if i%997 != 0 {
+			continue
+		}
+		all := p.Lapsed(space.Time(i)+space.Time(time.Hour), 1<<20)
+		if st := p.Status(); len(all) != st.Prepared {
+			t.Fatalf("%d of %d prepared transactions lapse", len(all), st.Prepared)
+		}
+		if !slices.IsSortedFunc(all, func(a, b space.LapsedTxn) int { return cmp.Compare(a.Txn.Number, b.Txn.Number) }) {
+			t.Fatal("they do not lapse in the order in which they came")
+		}
+		if n := len(p.Lapsed(space.Time(i)+space.Time(time.Hour), 3)); n != min(3, len(all)) {
+			t.Fatalf("%d of at most 3", n)
+		}
+		open := p.Unsettled(1<<62, 1<<20)
+		q := restored(t, p)
+		if !slices.Equal(q.Lapsed(1<<62, 1<<20), all) || len(q.Unsettled(1<<62, 1<<20)) != len(open) {
+			t.Fatal("an export has lost some")
 		}
 	}
 }
