@@ -202,7 +202,7 @@ func (p *processes) steady() map[GroupID]MemberID {
 		if leaders = now; !same || len(by) != 3 {
 			since = time.Now()
 		}
-		return time.Since(since) > 1500*time.Millisecond
+		return time.Since(since) > time.Second
 	})
 	return leaders
 }
@@ -267,9 +267,10 @@ func (w *gaps) longest(groups []GroupID) (all []time.Duration) {
 	return all
 }
 
-// disturb does something to the busiest leader while all groups are written to, and
-// returns how long the groups that it led were without an answer.
-func (p *processes) disturb(fault func(m *memberProcess), after time.Duration) []time.Duration {
+// disturb does something to the busiest leader while all groups are written to,
+// undoes it after a while, and returns how long the groups that it led were without
+// an answer.
+func (p *processes) disturb(fault func(m *memberProcess), while time.Duration, undo func(m *memberProcess)) []time.Duration {
 	p.t.Helper()
 	var victim MemberID
 	led := map[MemberID][]GroupID{}
@@ -282,7 +283,9 @@ func (p *processes) disturb(fault func(m *memberProcess), after time.Duration) [
 	time.Sleep(500 * time.Millisecond)
 	at := time.Now()
 	fault(p.members[victim])
-	time.Sleep(after)
+	time.Sleep(while)
+	undo(p.members[victim])
+	time.Sleep(500 * time.Millisecond)
 	gaps := w.longest(led[victim])
 	p.t.Logf("%s led %d groups: %v", victim, len(led[victim]), gaps)
 	if *failoverLogs {
@@ -317,6 +320,13 @@ func TestClientsOutliveALeader(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	p := startProcesses(t, replica.Timing{})
+	signal := func(s syscall.Signal) func(*memberProcess) {
+		return func(m *memberProcess) {
+			if err := m.cmd.Process.Signal(s); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	var killed, paused []time.Duration
 	for range *failoverRounds {
 		killed = append(killed, p.disturb(func(m *memberProcess) {
@@ -324,17 +334,8 @@ func TestClientsOutliveALeader(t *testing.T) {
 				t.Error(err)
 			}
 			_ = m.cmd.Wait() // It was killed.
-			time.AfterFunc(time.Second, func() { p.start(m) })
-		}, 2*time.Second)...)
-		paused = append(paused, p.disturb(func(m *memberProcess) {
-			signal := func(s syscall.Signal) {
-				if err := m.cmd.Process.Signal(s); err != nil {
-					t.Error(err)
-				}
-			}
-			signal(syscall.SIGSTOP)
-			time.AfterFunc(3500*time.Millisecond, func() { signal(syscall.SIGCONT) })
-		}, 4*time.Second)...)
+		}, 500*time.Millisecond, p.start)...)
+		paused = append(paused, p.disturb(signal(syscall.SIGSTOP), 1800*time.Millisecond, signal(syscall.SIGCONT))...)
 	}
 	report(t, "killed", killed, 3*time.Second)
 	report(t, "paused", paused, 4*time.Second)
