@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spacegrid/spacegrid/grid/replica"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/wire"
 )
@@ -35,6 +36,7 @@ const memberEnv = "SPACEGRID_TEST_MEMBER"
 type memberProcess struct {
 	Name, Dir, Listen, Gossip string
 	Seeds                     []string
+	Timing                    replica.Timing
 
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -52,7 +54,7 @@ func TestMemberProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, err := OpenNode(t.Context(), NodeConfig{
-		Name: MemberID(p.Name), Dir: p.Dir, Listen: p.Listen, GossipAddr: p.Gossip, Seeds: p.Seeds, Expect: 3,
+		Name: MemberID(p.Name), Dir: p.Dir, Listen: p.Listen, GossipAddr: p.Gossip, Seeds: p.Seeds, Expect: 3, Timing: p.Timing,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -66,13 +68,13 @@ func TestMemberProcess(t *testing.T) {
 
 // processes are three members as processes of their own on loopback, and a client.
 type processes struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	members map[MemberID]*memberProcess
 	router  *Router
 }
 
-func startProcesses(t *testing.T) *processes {
+func startProcesses(t testing.TB, timing replica.Timing) *processes {
 	p := &processes{t: t, dir: t.TempDir(), members: map[MemberID]*memberProcess{}}
 	var addrs, seeds []string
 	for i := range 3 {
@@ -82,7 +84,7 @@ func startProcesses(t *testing.T) *processes {
 		addrs, seeds = append(addrs, m.Listen), append(seeds, m.Gossip)
 	}
 	for _, m := range p.members {
-		m.Seeds = seeds
+		m.Seeds, m.Timing = seeds, timing
 		p.start(m)
 	}
 	t.Cleanup(func() {
@@ -122,7 +124,7 @@ func startProcesses(t *testing.T) *processes {
 }
 
 // freeAddr returns an address on loopback at which nobody listens.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +202,7 @@ func (p *processes) steady() map[GroupID]MemberID {
 		if leaders = now; !same || len(by) != 3 {
 			since = time.Now()
 		}
-		return time.Since(since) > 1500*time.Millisecond
+		return time.Since(since) > time.Second
 	})
 	return leaders
 }
@@ -265,9 +267,10 @@ func (w *gaps) longest(groups []GroupID) (all []time.Duration) {
 	return all
 }
 
-// disturb does something to the busiest leader while all groups are written to, and
-// returns how long the groups that it led were without an answer.
-func (p *processes) disturb(fault func(m *memberProcess), after time.Duration) []time.Duration {
+// disturb does something to the busiest leader while all groups are written to,
+// undoes it after a while, and returns how long the groups that it led were without
+// an answer.
+func (p *processes) disturb(fault func(m *memberProcess), while time.Duration, undo func(m *memberProcess)) []time.Duration {
 	p.t.Helper()
 	var victim MemberID
 	led := map[MemberID][]GroupID{}
@@ -280,7 +283,9 @@ func (p *processes) disturb(fault func(m *memberProcess), after time.Duration) [
 	time.Sleep(500 * time.Millisecond)
 	at := time.Now()
 	fault(p.members[victim])
-	time.Sleep(after)
+	time.Sleep(while)
+	undo(p.members[victim])
+	time.Sleep(500 * time.Millisecond)
 	gaps := w.longest(led[victim])
 	p.t.Logf("%s led %d groups: %v", victim, len(led[victim]), gaps)
 	if *failoverLogs {
@@ -314,7 +319,14 @@ func TestClientsOutliveALeader(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	p := startProcesses(t)
+	p := startProcesses(t, replica.Timing{})
+	signal := func(s syscall.Signal) func(*memberProcess) {
+		return func(m *memberProcess) {
+			if err := m.cmd.Process.Signal(s); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	var killed, paused []time.Duration
 	for range *failoverRounds {
 		killed = append(killed, p.disturb(func(m *memberProcess) {
@@ -322,17 +334,8 @@ func TestClientsOutliveALeader(t *testing.T) {
 				t.Error(err)
 			}
 			_ = m.cmd.Wait() // It was killed.
-			time.AfterFunc(time.Second, func() { p.start(m) })
-		}, 2*time.Second)...)
-		paused = append(paused, p.disturb(func(m *memberProcess) {
-			signal := func(s syscall.Signal) {
-				if err := m.cmd.Process.Signal(s); err != nil {
-					t.Error(err)
-				}
-			}
-			signal(syscall.SIGSTOP)
-			time.AfterFunc(3500*time.Millisecond, func() { signal(syscall.SIGCONT) })
-		}, 4*time.Second)...)
+		}, 500*time.Millisecond, p.start)...)
+		paused = append(paused, p.disturb(signal(syscall.SIGSTOP), 1800*time.Millisecond, signal(syscall.SIGCONT))...)
 	}
 	report(t, "killed", killed, 3*time.Second)
 	report(t, "paused", paused, 4*time.Second)
@@ -346,4 +349,55 @@ func report(t *testing.T, what string, gaps []time.Duration, most time.Duration)
 	if worst > most {
 		t.Errorf("%s: no answer for %v", what, worst)
 	}
+}
+
+// BenchmarkLeadersUnderLoad counts the elections that nobody asked for while every
+// group is written to and many more processes than there are cores only compute.
+// One iteration takes ten seconds.
+func BenchmarkLeadersUnderLoad(b *testing.B) {
+	for _, lease := range []time.Duration{125 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond} {
+		b.Run(fmt.Sprint("lease=", lease), func(b *testing.B) {
+			p := startProcesses(b, replica.Timing{Lease: lease})
+			p.steady()
+			var burners []*exec.Cmd
+			for range 16 {
+				burn := exec.Command("sh", "-c", "while :; do :; done")
+				if err := burn.Start(); err != nil {
+					b.Fatal(err)
+				}
+				burners = append(burners, burn)
+			}
+			defer func() {
+				for _, burn := range burners {
+					_ = burn.Process.Kill()
+					_ = burn.Wait() // It was killed.
+				}
+			}()
+			before := p.elections()
+			var worst time.Duration
+			for b.Loop() {
+				w := p.write()
+				time.Sleep(10 * time.Second)
+				var groups []GroupID
+				for g := range w.acked {
+					groups = append(groups, g)
+				}
+				worst = max(worst, slices.Max(w.longest(groups)))
+			}
+			b.ReportMetric(float64(p.elections()-before)/float64(b.N), "elections/op")
+			b.ReportMetric(float64(worst.Milliseconds()), "ms-without-answer")
+		})
+	}
+}
+
+// elections returns how often members have begun to lead, by their logs.
+func (p *processes) elections() (n int) {
+	for _, m := range p.members {
+		b, err := os.ReadFile(p.logFile(m))
+		if err != nil {
+			p.t.Error(err)
+		}
+		n += strings.Count(string(b), "msg=leading ")
+	}
+	return n
 }

@@ -14,7 +14,8 @@ const dialTimeout = 2 * time.Second
 
 // silentTime is how long a member may take to answer a ping before its connection
 // is given up and what waits for an answer on it is repeated elsewhere: a host
-// that has vanished sends no reset. A new leader takes about as long to be found.
+// that has vanished sends no reset. What another leader can answer does not wait
+// for it.
 const silentTime = time.Second
 
 // links keeps one connection to each member that a router talks to, and an eye on

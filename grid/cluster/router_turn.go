@@ -38,10 +38,10 @@ type turn struct {
 
 	// now is the context of the attempt that service has begun: it ends with ctx,
 	// or when another member is known to lead.
-	now  context.Context
-	told chan struct{} // rung when a leader is known; one slot
+	now context.Context
 
 	mu      sync.Mutex
+	told    chan struct{} // rung when a leader is known; one slot; nil until it is listened for
 	ended   bool
 	attempt uint64
 	hurries int                     // pauses that were cut short
@@ -52,7 +52,7 @@ type turn struct {
 }
 
 func (r *Router) turn(ctx context.Context, g GroupID) *turn {
-	return &turn{r: r, ctx: ctx, now: ctx, group: g, links: &r.links, wait: backoffMin, told: make(chan struct{}, 1)}
+	return &turn{r: r, ctx: ctx, now: ctx, group: g, links: &r.links, wait: backoffMin}
 }
 
 // service returns the service of the member to try, to be used under now.
@@ -121,6 +121,9 @@ func (t *turn) listenLocked(except MemberID) {
 	if t.stop != nil {
 		t.stop()
 	}
+	if t.told == nil {
+		t.told = make(chan struct{}, 1)
+	}
 	t.search, t.stop = key, t.r.searches.listen(t.r, key, t.heard)
 }
 
@@ -162,11 +165,12 @@ func (t *turn) again(err error) bool {
 	if !errors.Is(err, ErrOverloaded) && t.hurries < maxHurries {
 		t.listenLocked(except)
 	}
+	told := t.told
 	t.mu.Unlock()
 	if hint != "" && hint != t.member && t.tried == 1 {
 		return t.ctx.Err() == nil // somebody knows better: no need to wait
 	}
-	if !t.pause() {
+	if !t.pause(told) {
 		return false
 	}
 	t.wait = min(2*t.wait, backoffMax)
@@ -180,15 +184,15 @@ func (t *turn) again(err error) bool {
 	return true
 }
 
-// pause waits for about t.wait, or until a leader is known; false if ctx ended
-// first.
-func (t *turn) pause() bool {
+// pause waits for about t.wait, or until told that a leader is known; false if ctx
+// ended first.
+func (t *turn) pause(told <-chan struct{}) bool {
 	timer := time.NewTimer(jittered(t.wait))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-t.told:
+	case <-told:
 		return true
 	case <-t.ctx.Done():
 		return false

@@ -32,6 +32,11 @@
 // rests on clocks. Whoever reads notes the term of Leading before the read and
 // gives it to Confirm after it.
 //
+// A leader whose process dies is replaced in some milliseconds, one that is cut
+// off or paused after one and a half heartbeat timeouts: as soon as a majority of
+// the voters have lost it, the one of them with the longest log stands. Until then
+// nobody does, however often connections of a living leader break.
+//
 // A replica is known by its [ServerID], member and incarnation. One that has lost
 // what it had is refused under its old id, and returns under the next one like a
 // new member.
