@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spacegrid/spacegrid/grid/replica"
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
@@ -39,6 +40,20 @@ type groupView struct {
 	Applied    uint64  `json:"applied"`
 	Last       uint64  `json:"last"`
 	Partitions int     `json:"partitions"`
+	// Self is this replica's identity, Voters those that vote as far as it knows.
+	Self   string   `json:"self"`
+	Voters []string `json:"voters"`
+}
+
+// voters lists the identities of those that vote.
+func voters(members []replica.GroupMember) []string {
+	ids := []string{}
+	for _, m := range members {
+		if m.Voter {
+			ids = append(ids, m.ID.String())
+		}
+	}
+	return ids
 }
 
 type memberView struct {
@@ -118,7 +133,7 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 	cs := n.cgroup.Status()
 	v.Groups = append(v.Groups, groupView{
 		Group: ControlGroup, Role: cs.Role.String(), Serving: cs.Serving, Term: cs.Term, Leader: cs.Leader.Member,
-		Applied: cs.Applied, Last: cs.Last,
+		Applied: cs.Applied, Last: cs.Last, Self: n.controlID.String(), Voters: voters(cs.Members),
 	})
 	for i := range s.Groups {
 		g := &s.Groups[i]
@@ -134,6 +149,7 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 		v.Groups = append(v.Groups, groupView{
 			Group: g.ID, Role: st.Role.String(), Serving: h.serving() != nil, Term: st.Term, Leader: st.Leader.Member,
 			Applied: st.Applied, Last: st.Last, Partitions: len(h.host.all()),
+			Self: h.self.String(), Voters: voters(st.Members),
 		})
 		err := h.group.Inspect(ctx, func() {
 			for _, p := range h.host.all() {

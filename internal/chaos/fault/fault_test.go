@@ -55,6 +55,9 @@ func TestStrikeAndHeal(t *testing.T) {
 		if err := l.AwaitAligned(ctx, 20*time.Second); err != nil {
 			t.Fatalf("after %s (%v): %v", f.Name(), j, err)
 		}
+		if err := l.AwaitWhole(ctx); err != nil {
+			t.Fatalf("after %s (%v): %v", f.Name(), j, err)
+		}
 		cancel()
 		t.Logf("%-16s %5.2f s, healed after %5.2f s, ready after %5.2f s: %v", f.Name(), struck.Seconds(), healed.Seconds(), time.Since(begun).Seconds(), j)
 	}

@@ -28,5 +28,4 @@ func TestExplore(t *testing.T) {
 	t.Log(l.Leaders(t.Context()))
 	_ = os.Stdout
 	var _ net.Conn
-	dump(t, l.Member(0).Dir())
 }
