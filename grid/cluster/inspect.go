@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spacegrid/spacegrid/grid/replica"
 	"github.com/spacegrid/spacegrid/grid/space"
 )
 
@@ -45,8 +46,21 @@ type groupView struct {
 	Differing []space.PartitionID `json:"differing,omitempty"`
 	// Mended is how often this member's replica was begun anew because it differed.
 	Mended   uint64 `json:"mended,omitempty"`
-	Voters   int    `json:"voters"`
 	Learners int    `json:"learners"`
+	// Self is this replica's identity, Voters those that vote as far as it knows.
+	Self   string   `json:"self"`
+	Voters []string `json:"voters"`
+}
+
+// voters lists the identities of those that vote.
+func voters(members []replica.GroupMember) []string {
+	ids := []string{}
+	for _, m := range members {
+		if m.Voter {
+			ids = append(ids, m.ID.String())
+		}
+	}
+	return ids
 }
 
 type memberView struct {
@@ -140,7 +154,7 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 	cs := n.cgroup.Status()
 	v.Groups = append(v.Groups, groupView{
 		Group: ControlGroup, Role: cs.Role.String(), Serving: cs.Serving, Term: cs.Term, Leader: cs.Leader.Member,
-		Applied: cs.Applied, Last: cs.Last,
+		Applied: cs.Applied, Last: cs.Last, Self: n.controlID.String(), Voters: voters(cs.Members),
 	})
 	for i := range s.Groups {
 		g := &s.Groups[i]
@@ -154,17 +168,13 @@ func (n *Node) statusView(ctx context.Context) (*statusView, error) {
 		st := h.group.Status()
 		state, differing := h.state()
 		v.Ready = v.Ready && st.Leader.Member != "" && state != stateOutcast
-		voters := 0
-		for _, m := range st.Members {
-			if m.Voter {
-				voters++
-			}
-		}
+		voting := voters(st.Members)
 		v.Groups = append(v.Groups, groupView{
 			State: state, Differing: differing, Mended: g.MendedTimes(n.name),
-			Voters: voters, Learners: len(st.Members) - voters,
+			Voters: voting, Learners: len(st.Members) - len(voting),
 			Group: g.ID, Role: st.Role.String(), Serving: h.serving() != nil, Term: st.Term, Leader: st.Leader.Member,
 			Applied: st.Applied, Last: st.Last, Partitions: len(h.host.all()),
+			Self: h.self.String(),
 		})
 		err := h.group.Inspect(ctx, func() {
 			for _, p := range h.host.all() {

@@ -11,8 +11,8 @@ import (
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
 
-// cut stops links: what is sent over them is lost, in silence.
-type cut struct {
+// cutFault stops links: what is sent over them is lost, in silence.
+type cutFault struct {
 	name  string
 	ports ports
 	// shape chooses the links and says in words which.
@@ -24,31 +24,31 @@ type cut struct {
 
 func cuts() []Fault {
 	return []Fault{
-		cut{name: "cut-one", shape: cutOne},
-		cut{name: "cut-leader", shape: cutLeader},
-		cut{name: "cut-halves", shape: cutHalves},
-		cut{name: "cut-ring", shape: cutRing},
-		cut{name: "cut-bridge", shape: cutBridge},
-		cut{name: "cut-one-way", shape: cutOneWay},
-		cut{name: "cut-members-port", ports: lab.PortPeer, shape: cutOne},
-		cut{name: "cut-gossip", ports: lab.PortGossip, shape: cutOne},
-		cut{name: "cut-clients", shape: cutClients},
-		cut{name: "cut-swizzled", shape: cutSome, slow: true},
+		cutFault{name: "cut-one", shape: cutOne},
+		cutFault{name: "cut-leader", shape: cutLeader},
+		cutFault{name: "cut-halves", shape: cutHalves},
+		cutFault{name: "cut-ring", shape: cutRing},
+		cutFault{name: "cut-bridge", shape: cutBridge},
+		cutFault{name: "cut-one-way", shape: cutOneWay},
+		cutFault{name: "cut-members-port", ports: lab.PortPeer, shape: cutOne},
+		cutFault{name: "cut-gossip", ports: lab.PortGossip, shape: cutOne},
+		cutFault{name: "cut-clients", shape: cutClients},
+		cutFault{name: "cut-swizzled", shape: cutSome, slow: true},
 	}
 }
 
 // Name implements Fault.
-func (c cut) Name() string { return c.name }
+func (c cutFault) Name() string { return c.name }
 
 // Missing implements Fault.
-func (cut) Missing(rights lab.Rights) string { return rights.Network }
+func (cutFault) Missing(rights lab.Rights) string { return rights.Network }
 
 // swizzlePause is how long lies between two links that are stopped, or carry again,
 // at most.
 const swizzlePause = 500 * time.Millisecond
 
 // Strike implements Fault.
-func (c cut) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury, error) {
+func (c cutFault) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury, error) {
 	return strike(ctx, func(j *injury) error {
 		links, says, err := c.shape(ctx, l, r)
 		if err != nil {

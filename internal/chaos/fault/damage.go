@@ -78,17 +78,25 @@ func (d damage) Name() string {
 // Missing implements Fault: it can be done anywhere.
 func (damage) Missing(lab.Rights) string { return "" }
 
-// Strike implements Fault.
+// Strike implements Fault. A member that was killed is started again with the damage.
+// When it is healed, the member gets an empty disk and has the rest from the others.
 func (d damage) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury, error) {
 	return strike(ctx, func(j *injury) error {
-		members, err := anyone.hold(ctx, j, l, r)
+		m, err := holdCopy(ctx, j, l, r)
 		if err != nil {
 			return err
 		}
-		m := members[0]
-		j.later(func(ctx context.Context) error { return j.revive(ctx, m) })
-		if !d.live {
-			if err := killed(d.Name(), l, members, func() {}); err != nil {
+		// Whatever the member makes of it: damage that nobody has noticed must not be
+		// there any more when another copy is damaged.
+		j.later(func(context.Context) error { return replace(m) })
+		if d.live {
+			// It is read at the latest when the member starts.
+			j.later(func(ctx context.Context) error {
+				m.Kill()
+				return j.try(ctx, m)
+			})
+		} else {
+			if err := killed(d.Name(), l, []*lab.Member{m}, func() {}); err != nil {
 				return err
 			}
 		}
@@ -97,7 +105,10 @@ func (d damage) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury, e
 			return err
 		}
 		j.sayf("%s of %s", says, m.Name())
-		return nil
+		if d.live {
+			return nil
+		}
+		return j.try(ctx, m)
 	})
 }
 

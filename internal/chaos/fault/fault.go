@@ -29,7 +29,7 @@ type Injury interface {
 	// String says what was done to whom, and after Heal what came of it.
 	String() string
 	// Heal undoes it: links carry, processes run, disks are mounted. It does not
-	// wait until members are ready, but where a disk was damaged it waits to see
+	// wait until members are ready, but where a disk is not what it was it waits to see
 	// whether the member takes it; one that ends instead gets an empty disk. It may be called again if it fails, and does
 	// nothing once it has not.
 	Heal(ctx context.Context) error

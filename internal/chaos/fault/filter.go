@@ -40,7 +40,8 @@ func (f *filter) rules(table string) string {
 	switch {
 	case f.reset:
 		verdict = "reject with tcp reset"
-		matches = []string{" meta l4proto tcp"}
+		// Not the resets themselves: they are on their way over the same links.
+		matches = []string{" tcp flags & rst == 0"}
 	case f.ports != allPorts:
 		// Both ends of a connection or an exchange: who asked and who answers.
 		matches = []string{

@@ -53,10 +53,10 @@ func (p probe) arrive(ctx context.Context, packets int) (int, error) {
 				return arrived, err
 			}
 			if _, _, err := in.ReadFrom(buf[:]); err != nil {
-				if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
-					break
+				if !isTimeout(err) {
+					return arrived, err
 				}
-				return arrived, err
+				break
 			}
 			arrived++
 		}
@@ -98,8 +98,11 @@ func (p probe) refused(ctx context.Context) (bool, error) {
 	switch {
 	case err == nil:
 		return false, c.Close()
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
 		return true, nil
+	case isTimeout(err):
+		// The answer was reset, at the other end.
+		return false, nil
 	}
 	return false, err
 }

@@ -39,13 +39,12 @@ func (replaced) Missing(lab.Rights) string { return "" }
 func (f replaced) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury, error) {
 	return strike(ctx, func(j *injury) error {
 		life := between(r, staleMin, staleMax)
-		members, err := anyone.hold(ctx, j, l, r)
+		m, err := holdCopy(ctx, j, l, r)
 		if err != nil {
 			return err
 		}
-		m := members[0]
 		j.later(func(ctx context.Context) error { return j.revive(ctx, m) })
-		if err := killed(f.Name(), l, members, func() {}); err != nil {
+		if err := killed(f.Name(), l, []*lab.Member{m}, func() {}); err != nil {
 			return err
 		}
 		if !f.stale {

@@ -3,7 +3,6 @@ package fault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -14,9 +13,8 @@ import (
 // damaged, or ends because it was.
 const takeTime = 15 * time.Second
 
-// revive starts a member whose disk is not what it was. One that refuses to run with
-// it gets an empty one, as from somebody who has read what it said.
-func (j *injury) revive(ctx context.Context, m *lab.Member) error {
+// try starts a member whose disk is not what it was, and notes what it makes of that.
+func (j *injury) try(ctx context.Context, m *lab.Member) error {
 	if err := m.Start(); err != nil {
 		return err
 	}
@@ -30,25 +28,39 @@ func (j *injury) revive(ctx context.Context, m *lab.Member) error {
 			return err
 		}
 		if !s.Ready {
-			return fmt.Errorf("it is not ready")
+			return errors.New("it is not ready")
 		}
 		return nil
 	})
 	switch {
 	case !p.Running():
 		j.addf("it refused: %s", lastLine(p.Tail()))
-		if err := m.Wipe(); err != nil {
-			return err
-		}
-		return m.Start()
-	case errors.Is(ctx.Err(), context.Canceled):
+	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		j.addf("it is not ready with it after %s", takeTime)
 	default:
-		j.addf("it runs with it")
+		j.addf("it ran with it")
 	}
 	return nil
+}
+
+// revive tries a member with its disk, and gives it an empty one if it refuses, as
+// somebody would who has read what it says.
+func (j *injury) revive(ctx context.Context, m *lab.Member) error {
+	if err := j.try(ctx, m); err != nil || m.Running() {
+		return err
+	}
+	return replace(m)
+}
+
+// replace gives a member an empty disk, whatever state it is in, and starts it.
+func replace(m *lab.Member) error {
+	m.Kill()
+	if err := m.Wipe(); err != nil {
+		return err
+	}
+	return m.Start()
 }
 
 // lastLine returns the last line that says something.

@@ -15,6 +15,8 @@ type several struct{ of []Fault }
 const (
 	severalMin = 2
 	severalMax = 3
+	// severalSpare is how many more are tried for those that are left out.
+	severalSpare = 3
 )
 
 // Name implements Fault.
@@ -33,7 +35,8 @@ func (f *several) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury,
 				able = append(able, x)
 			}
 		}
-		order := r.Perm(len(able))[:min(len(able), severalMin+r.IntN(severalMax-severalMin+1))]
+		want := severalMin + r.IntN(severalMax-severalMin+1)
+		order := r.Perm(len(able))[:min(len(able), want+severalSpare)]
 		heal := r.Perm(len(order))
 		seeds := make([]uint64, len(order))
 		for i := range seeds {
@@ -52,8 +55,14 @@ func (f *several) Strike(ctx context.Context, l *lab.Lab, r *rand.Rand) (Injury,
 		}
 		var left error
 		for i, n := range order {
+			if want == 0 {
+				break
+			}
 			var err error
 			done[i], err = able[n].Strike(ctx, l, rand.New(rand.NewPCG(seeds[i], 0)))
+			if err == nil {
+				want--
+			}
 			left = errors.Join(left, err)
 			if err != nil && !errors.As(err, new(*lab.HeldError)) && !errors.As(err, new(*UnverifiedError)) {
 				return err

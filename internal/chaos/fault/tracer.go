@@ -40,6 +40,9 @@ func (j *injury) trace(ctx context.Context, l *lab.Lab, m *lab.Member, calls, in
 	t.process = p
 	j.later(func(context.Context) error { return errors.Join(t.detach(), os.RemoveAll(t.calls)) })
 	return t, lab.Poll(ctx, attachTime, "trace "+m.Name(), func(context.Context) error {
+		if !m.Running() {
+			return nil // what is injected may have ended it, and the tracer with it
+		}
 		if !p.Running() {
 			return fmt.Errorf("strace: %w: %s", errors.Join(lab.ErrEnded, p.Err()), p.Tail())
 		}

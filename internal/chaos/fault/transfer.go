@@ -2,11 +2,13 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 )
@@ -20,6 +22,9 @@ func transfers() []Fault { return []Fault{transfer{}, transfer{storm: true}} }
 const (
 	stormTransfersMin = 4
 	stormTransfersMax = 12
+	// takeOverTime is how long the next leader may take to serve. After a second or
+	// so placement has the group back where it was.
+	takeOverTime = time.Second
 )
 
 // Name implements Fault.
@@ -66,26 +71,22 @@ func handOver(ctx context.Context, l *lab.Lab, r *rand.Rand) (says string, err e
 		}
 		groups := slices.Sorted(maps.Keys(owner))
 		if len(groups) == 0 {
-			return fmt.Errorf("nobody says that it leads")
+			return errors.New("nobody says that it leads")
 		}
 		g := groups[draw%uint64(len(groups))]
 		from := memberNamed(l, owner[g])
 		if err := from.HandOver(ctx, g); err != nil {
 			return err
 		}
-		var s lab.Status
-		if err := from.Ask(ctx, "status", &s); err != nil {
-			return err
-		}
-		for _, x := range s.Groups {
-			if x.Group == g && x.Leader == from.Name() {
-				return fmt.Errorf("%s still leads group %d", from.Name(), g)
+		return lab.Poll(ctx, takeOverTime, "see who leads now", func(ctx context.Context) error {
+			for name, groups := range l.Leading(ctx) {
+				if name != from.Name() && slices.Contains(groups, g) {
+					says = fmt.Sprintf("group %d from %s to %s", g, from.Name(), name)
+					return nil
+				}
 			}
-			if x.Group == g {
-				says = fmt.Sprintf("group %d from %s to %s", g, from.Name(), x.Leader)
-			}
-		}
-		return nil
+			return fmt.Errorf("nobody but %s leads group %d", from.Name(), g)
+		})
 	})
 	return says, err
 }

@@ -67,6 +67,23 @@ func (v victims) hold(ctx context.Context, j *injury, l *lab.Lab, r *rand.Rand) 
 	return chosen, nil
 }
 
+// wholeTime is how long a fault that damages what a member has kept waits until no
+// other copy is missing.
+const wholeTime = 5 * time.Second
+
+// holdCopy holds one member whose disk is to be damaged, when all others have all
+// that they should: no copy of what it loses is missing elsewhere.
+func holdCopy(ctx context.Context, j *injury, l *lab.Lab, r *rand.Rand) (*lab.Member, error) {
+	if err := lab.Poll(ctx, wholeTime, "wait for all copies", l.Whole); err != nil {
+		return nil, errors.Join(&lab.HeldError{Reason: "not all copies are there"}, err)
+	}
+	members, err := anyone.hold(ctx, j, l, r)
+	if err != nil {
+		return nil, err
+	}
+	return members[0], nil
+}
+
 // leading returns the member that leads the most groups.
 func leading(ctx context.Context, l *lab.Lab) (m *lab.Member, err error) {
 	err = lab.Poll(ctx, leadTime, "see who leads", func(ctx context.Context) error {

@@ -38,6 +38,9 @@ type GroupStatus struct {
 	Term    uint64 `json:"term"`
 	Applied uint64 `json:"applied"`
 	Last    uint64 `json:"last"`
+	// Self is the identity of the replica, Voters those that vote as far as it knows.
+	Self   string   `json:"self"`
+	Voters []string `json:"voters"`
 }
 
 // PartitionStatus is a member's own replica of one partition.
@@ -124,6 +127,51 @@ func (l *Lab) Leaders(ctx context.Context) (map[string][]int, error) {
 		return nil, fmt.Errorf("%d of %d groups are led", len(serving), len(groups))
 	}
 	return led, nil
+}
+
+// copies is how many replicas a group has, members permitting.
+const copies = 3
+
+// Whole returns nil if every member is ready and every group, the control group too,
+// has all its votes, and they are with replicas that are there: then the loss of any
+// one disk loses nothing.
+func (l *Lab) Whole(ctx context.Context) error {
+	if _, err := l.Leaders(ctx); err != nil {
+		return err
+	}
+	present := map[string]bool{}
+	voters := map[int][]string{} // by who serves the group
+	for _, m := range l.members {
+		var s Status
+		if err := m.Ask(ctx, "status", &s); err != nil {
+			return fmt.Errorf("member %s: %w", m.name, err)
+		}
+		for _, g := range s.Groups {
+			present[fmt.Sprint(g.Group, " ", g.Self)] = true
+			if g.Serving {
+				voters[g.Group] = g.Voters
+			}
+		}
+	}
+	if _, led := voters[0]; !led {
+		return errors.New("the control group is not led")
+	}
+	for group, ids := range voters {
+		if len(ids) < min(copies, len(l.members)) {
+			return fmt.Errorf("group %d has %d votes", group, len(ids))
+		}
+		for _, id := range ids {
+			if !present[fmt.Sprint(group, " ", id)] {
+				return fmt.Errorf("replica %s votes in group %d and is not there", id, group)
+			}
+		}
+	}
+	return nil
+}
+
+// AwaitWhole waits until Whole has nothing to say.
+func (l *Lab) AwaitWhole(ctx context.Context) error {
+	return Poll(ctx, readyTime, "wait for all replicas", l.Whole)
 }
 
 // Leading returns which groups each member leads, as far as members answer: those
@@ -222,10 +270,13 @@ func (l *Lab) AwaitAligned(ctx context.Context, within time.Duration) error {
 	})
 }
 
-// AwaitSettled waits until all members are there, have the same, and their stores
+// AwaitSettled waits until all members are there with all replicas, have the same, and their stores
 // have it too.
 func (l *Lab) AwaitSettled(ctx context.Context) error {
 	if err := l.AwaitReady(ctx); err != nil {
+		return err
+	}
+	if err := l.AwaitWhole(ctx); err != nil {
 		return err
 	}
 	if err := l.AwaitAligned(ctx, settleTime); err != nil {
