@@ -25,12 +25,18 @@
 // stands in another history, the sink is brought up again from an image of the
 // partition, in steps between the batches of the others.
 //
+// A change that a sink refuses for good becomes a dead letter: a row of the
+// sink's side table, written with the data and the watermark. Later changes of its
+// key are parked behind it, a command whole; everything else flows. [DeadLetters]
+// shows and settles them.
+//
 // # Promises
 //
 // In order: a partition's changes reach the sink in the order of Seq, and a
 // batch never ends inside a command. Exactly once in effect: the watermark is
 // asked for again after every failure, never assumed. A sink that fails is tried
-// again with growing pauses, for as long as it takes; nothing is dropped.
+// again with growing pauses, for as long as it takes; nothing is dropped. A sink
+// that refuses too much is not drained into its side table: the partition waits.
 // [Pump.Notify] never blocks: a stuck sink does not hold up the partition.
 //
 // # What it does not do

@@ -192,7 +192,7 @@ func (p *Pump) endResync(f *feed, err error) {
 	f.stands(&standing)
 	f.moved(r.target.Seq)
 	p.reportLocked(f)
-	p.cfg.Logger.Info("datapump: resynced", "sink", p.cfg.Name, "partition", f.id, "epoch", f.epoch, "seq", r.target.Seq)
+	p.cfg.Logger.Debug("datapump: resynced", "sink", p.cfg.Name, "partition", f.id, "epoch", f.epoch, "seq", r.target.Seq)
 }
 
 // abandon gives up the resync of a feed, if it has one.

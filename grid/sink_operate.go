@@ -37,7 +37,8 @@ type sinkRequest struct {
 	Anyone bool `json:"anyone,omitempty"`
 }
 
-// operateAll asks every member that feeds the sink.
+// operateAll asks the members, again and again, until every partition has been
+// dealt with by one that leads it: leaders may change meanwhile, members be away.
 func (g *Grid) operateAll(ctx context.Context, r *sinkRequest) error {
 	if g.closed.Load() {
 		return ErrClosed
@@ -49,21 +50,59 @@ func (g *Grid) operateAll(ctx context.Context, r *sinkRequest) error {
 	if err != nil {
 		return fmt.Errorf("grid: ask the sinks: %w", err)
 	}
-	members := g.router.State().Members
-	errs := make([]error, len(members))
+	left := map[space.PartitionID]struct{}{}
+	for p := range g.router.State().Table {
+		left[space.PartitionID(p)] = struct{}{}
+	}
+	for {
+		done, err := g.operateRound(ctx, body)
+		for _, p := range done {
+			delete(left, p)
+		}
+		var put *cluster.NotLeaderError
+		passing := errors.As(err, &put) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound)
+		switch {
+		case err != nil && !passing:
+			return err
+		case len(left) == 0:
+			return nil
+		case !rest(ctx, operateAgain):
+			return fmt.Errorf("grid: %d partitions were not reached: %w", len(left), errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// operateRound asks every member once and returns the partitions that those dealt
+// with who answered, and an error: one that does not pass by itself, if there is.
+func (g *Grid) operateRound(ctx context.Context, body []byte) (done []space.PartitionID, err error) {
+	var mu sync.Mutex
 	var wg sync.WaitGroup
+	members := g.router.State().Members
 	for i := range members {
 		if members[i].State == cluster.Lost {
 			continue
 		}
 		wg.Go(func() {
-			if err := g.operateOn(ctx, members[i].ID, body); err != nil {
-				errs[i] = fmt.Errorf("member %s: %w", members[i].ID, err)
+			svc, failed := g.router.Member(ctx, members[i].ID)
+			var b []byte
+			if failed == nil {
+				b, failed = svc.Operate(ctx, body)
+			}
+			var some []space.PartitionID
+			if failed == nil {
+				failed = json.Unmarshal(b, &some)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done = append(done, some...)
+			var put *cluster.NotLeaderError
+			if failed != nil && (err == nil || !errors.As(failed, &put) && !errors.Is(failed, ErrUnavailable) && !errors.Is(failed, ErrNotFound)) {
+				err = fmt.Errorf("member %s: %w", members[i].ID, failed)
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return done, err
 }
 
 // knowSink fails if there is no sink of that name.
@@ -81,28 +120,6 @@ func (g *Grid) knowSink(ctx context.Context, name string) error {
 		return &cluster.Error{Code: cluster.CodeNoSink, Detail: strconv.Quote(name)}
 	}
 	return nil
-}
-
-// operateOn asks one member, again and again while it has not heard of the sink,
-// or has not begun to feed it.
-func (g *Grid) operateOn(ctx context.Context, id MemberID, body []byte) error {
-	for {
-		svc, err := g.router.Member(ctx, id)
-		if err == nil {
-			_, err = svc.Operate(ctx, body)
-		}
-		var elsewhere *cluster.NotLeaderError
-		switch {
-		case errors.As(err, &elsewhere):
-			return nil
-		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotFound):
-			if rest(ctx, operateAgain) {
-				continue
-			}
-			return errors.Join(err, ctx.Err())
-		}
-		return err
-	}
 }
 
 // operateOne asks the member that leads the partition of the request, or, if
@@ -160,10 +177,8 @@ func (s *sinks) Operate(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, err
 	}
 	switch r.Do {
-	case doFlush:
-		return nil, refusal(pump.Flush(ctx))
-	case doResync:
-		return nil, refusal(pump.Resync())
+	case doFlush, doResync:
+		return operateWhole(ctx, pump, r.Do)
 	}
 	if !r.Anyone && !s.leads(r.ID.Partition) {
 		return nil, &cluster.NotLeaderError{}
@@ -180,6 +195,25 @@ func (s *sinks) Operate(ctx context.Context, request []byte) ([]byte, error) {
 	return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("sinks cannot %q", r.Do)}
 }
 
+// operateWhole does something with all partitions of a pump and answers with them.
+func operateWhole(ctx context.Context, pump *datapump.Pump, do string) ([]byte, error) {
+	st := pump.Status()
+	ids := make([]space.PartitionID, 0, len(st.Partitions))
+	for i := range st.Partitions {
+		ids = append(ids, st.Partitions[i].Partition)
+	}
+	err := error(nil)
+	if do == doFlush {
+		err = pump.Flush(ctx)
+	} else if len(ids) > 0 {
+		err = pump.Resync(ids...)
+	}
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return json.Marshal(ids)
+}
+
 // refusal makes an error one that crosses a connection with what it says.
 func refusal(err error) error {
 	var refused *datapump.RefusedError
@@ -190,6 +224,8 @@ func refusal(err error) error {
 		return &space.Error{Code: space.CodeNotFound, Detail: err.Error()}
 	case errors.As(err, &refused), errors.Is(err, datapump.ErrParked):
 		return &space.Error{Code: space.CodeConflict, Detail: err.Error()}
+	case errors.Is(err, datapump.ErrRemoved), errors.Is(err, datapump.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err) // another member leads now
 	case errors.Is(err, datapump.ErrNoDeadLetters), errors.Is(err, datapump.ErrNoResync):
 		return &space.Error{Code: space.CodeInvalid, Detail: err.Error()}
 	}

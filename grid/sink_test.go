@@ -399,3 +399,59 @@ func inspectSinks(t *testing.T, g *grid.Grid) []grid.SinkStatus {
 	must(t, json.Unmarshal(b, &all))
 	return all
 }
+
+// A function gets every change at least once and in order: what it has already,
+// after a failure or a leader's death, it gets again from there, never a gap.
+func TestSinkFunc(t *testing.T) {
+	var mu sync.Mutex
+	last, calls := map[space.PartitionID]space.Seq{}, 0
+	got := map[string]int{}
+	take := func(_ context.Context, b *datapump.Batch) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range b.Sections {
+			s := &b.Sections[i]
+			for k := range s.Changes {
+				c := &s.Changes[k]
+				if c.Seq > last[s.Partition]+1 {
+					t.Errorf("partition %d: change %d comes after %d", s.Partition, c.Seq, last[s.Partition])
+				}
+				last[s.Partition] = max(last[s.Partition], c.Seq)
+				if c.Op == space.Written {
+					got[string(c.Key)]++
+				}
+			}
+		}
+		if calls++; calls%7 == 0 {
+			return errors.New("the broker has lost the connection")
+		}
+		return nil
+	}
+	gridtest.Run(t, 3, func(t *testing.T, c *gridtest.Cluster) {
+		ctx := t.Context()
+		g := c.Dial()
+		must(t, g.AddSink(ctx, grid.SinkDefinition{Name: "broker", Kind: "func", Required: true}))
+		lines := openLines(t, g, "lines")
+		for i := range 100 {
+			if _, err := lines.Write(ctx, line{ID: fmt.Sprint(i)}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 50 {
+				c.Kill(c.Leader("50"))
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		for i := range 3 {
+			if c.Leader("50") == i {
+				must(t, c.Member(i).FlushSink(ctx, "broker"))
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range 100 {
+			if got[fmt.Sprint(i)] == 0 {
+				t.Errorf("line %d did not come", i)
+			}
+		}
+	}, withSinks(map[string]grid.SinkKind{"func": grid.SinkFunc(take)}))
+}

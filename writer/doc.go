@@ -11,6 +11,9 @@
 // the last transaction, which also removes those. A crash at any moment leaves a
 // partition that is exactly one state of one history.
 //
+// Changes that a pump has dead-lettered rest in a table of their own and are
+// replayed or dropped there, with those that wait for them, in one transaction.
+//
 // It keeps no state of its own: two writers over one store, of two pumps, are
 // kept apart by the store's transactions. It does not decide when to write
 // (datapump), nor how it is stored (internal/store).

@@ -3,7 +3,9 @@ package writer_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -134,5 +136,43 @@ func TestDrop(t *testing.T) {
 	}
 	if c, at := contentOf(t, s, 8); c.String() != sources[1].At(at.Seq).String() || at.Seq != sources[1].Last() {
 		t.Errorf("the other partition stands at %v with\n%s", at, c)
+	}
+}
+
+// A refused change reads back as it was kept over a restart of the store, and its
+// partition's dropping takes it along.
+func TestLettersRest(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openStore(t, fs)
+	src := sinktest.NewSource(7, space.History{7})
+	src.Define(1)
+	src.Put(1, "key", "value")
+	w := writer.New(s, nil)
+	if _, err := w.Fence(t.Context(), src.Fence()); err != nil {
+		t.Fatal(err)
+	}
+	section := src.Section(0, src.Last())
+	c := section.Changes[1]
+	section.Changes = section.Changes[:1]
+	want := datapump.DeadLetter{
+		Seq: c.Seq, Reason: "no", Space: 1, Key: []byte("key"), Change: c.Append(nil), At: time.Unix(1, 2),
+	}
+	section.Dead = []datapump.DeadLetter{want}
+	if err := w.Apply(t.Context(), &datapump.Batch{Sections: []datapump.Section{section}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w = writer.New(openStore(t, fs), nil)
+	letters, err := w.List(t.Context(), datapump.LetterID{}, 10)
+	if err != nil || len(letters) != 1 || !reflect.DeepEqual(letters[0], datapump.Letter{Partition: 7, DeadLetter: want}) {
+		t.Fatalf("the letters are %+v, %v; want %+v", letters, err, want)
+	}
+	if err := w.Forget(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	if letters, err := w.List(t.Context(), datapump.LetterID{}, 10); err != nil || len(letters) != 0 {
+		t.Fatalf("of a partition that was dropped, %+v is left, %v", letters, err)
 	}
 }

@@ -696,3 +696,45 @@ func FuzzStateAndReply(f *testing.F) {
 		Desired(s)
 	})
 }
+
+// Sinks are added once, altered in what may change, and removed for good; what
+// they were defined with survives a snapshot.
+func TestSinkDefinitions(t *testing.T) {
+	d := &draft{State: State{Cluster: ClusterID{1}}}
+	s := Sink{Sink: space.Sink{Name: "db", Required: true}, Kind: "postgres", Spaces: "a,b", Config: "x: 1"}
+	for _, x := range []struct {
+		command Command
+		code    Code
+	}{
+		{&AddSink{Sink: s}, OK},
+		{&AddSink{Sink: s}, OK},
+		{&AddSink{Sink: Sink{Sink: space.Sink{Name: "db"}, Kind: "other"}}, CodeSinkConflict},
+		{&AddSink{Sink: Sink{Sink: space.Sink{Name: "no kind"}}}, CodeInvalid},
+		{&AlterSink{Name: "db", Paused: new(true), Config: new("x: 2")}, OK},
+		{&AlterSink{Name: "nosuch", Paused: new(true)}, CodeNoSink},
+		{&AddSink{Sink: Sink{Sink: space.Sink{Name: "next"}, Kind: "k"}}, OK},
+		{&RemoveSink{Name: "next"}, OK},
+		{&RemoveSink{Name: "next"}, CodeNoSink},
+	} {
+		c, err := DecodeCommand(EncodeCommand(x.command))
+		if err != nil {
+			t.Fatalf("%+v: %v", x.command, err)
+		}
+		if r := c.apply(d); r.Code != x.code {
+			t.Fatalf("%+v is answered with %v: %s", x.command, r.Code, r.Detail)
+		}
+	}
+	s.ID, s.Paused, s.Config = 1, true, "x: 2"
+	if len(d.Sinks) != 1 || d.Sinks[0] != s || d.LastSink != 2 {
+		t.Fatalf("the sinks are %+v, the last number is %d", d.Sinks, d.LastSink)
+	}
+	e := &encoder{}
+	putList(e, d.Sinks, putSink)
+	putAllSettings(e, d.Sinks)
+	r := &decoder{b: e.b}
+	back := list(r, space.MaxSinks, sink)
+	allSettings(r, back)
+	if err := r.done(); err != nil || len(back) != 1 || back[0] != s {
+		t.Fatalf("the sink reads back as %+v, %v", back, err)
+	}
+}

@@ -389,7 +389,8 @@ func (w *world) voting() bool {
 		cancel()
 		var status struct {
 			Groups []struct {
-				Group, Voters, Learners int
+				Group, Learners int
+				Voters          []string
 				Serving                 bool
 			} `json:"groups"`
 		}
@@ -401,7 +402,7 @@ func (w *world) voting() bool {
 			if x.Group == 0 || !x.Serving {
 				continue
 			}
-			if led[x.Group] = x.Voters == w.o.Copies && x.Learners == 0; !led[x.Group] {
+			if led[x.Group] = len(x.Voters) == w.o.Copies && x.Learners == 0; !led[x.Group] {
 				return false
 			}
 		}
