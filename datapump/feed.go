@@ -39,12 +39,14 @@ type feed struct {
 	// nanoseconds since 1970; 0 if there is none.
 	notified atomic.Int64
 
-	queued  bool // in the pump's ready list
-	removed bool // no longer the pump's: only to be cleaned up
+	asked   asked // by others than the loop
+	queued  bool  // in the pump's ready list
+	removed bool  // no longer the pump's: only to be cleaned up
 
 	cursor
 	isolation
 	lag    lag
+	rate   rate    // of changes that became durable
 	resync *resync // nil if none is under way
 }
 
@@ -115,6 +117,8 @@ func (c *cursor) refused(err error, policy refusal) bool {
 		alone   *PartitionError
 	)
 	switch {
+	case errors.Is(err, ErrNoResync):
+		c.state, c.err = Stopped, ErrNoResync
 	case errors.Is(err, ErrFenced):
 		c.state, c.err = Fenced, err
 		c.retry.fail(policy.now, policy.chance)
@@ -123,7 +127,7 @@ func (c *cursor) refused(err error, policy refusal) bool {
 		c.retry.fail(policy.now, policy.chance)
 	case errors.As(err, &foreign):
 		c.err = err
-		if !policy.takeover && !foreign.Stored.History.IsZero() {
+		if !policy.takeover && !foreign.Stored.History.IsZero() && !policy.descends(foreign.Stored) {
 			c.state = Stopped
 			break
 		}
@@ -144,4 +148,11 @@ type refusal struct {
 	chance   float64 // from [0, 1)
 	takeover bool
 	resync   bool // the sink can be resynced
+	origin   space.Position
+}
+
+// descends reports whether the history that feeds the sink goes on from what the
+// sink holds, or from later: then nothing is lost by replacing it.
+func (r *refusal) descends(stored space.Position) bool {
+	return stored.History == r.origin.History && stored.Seq <= r.origin.Seq
 }

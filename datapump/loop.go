@@ -140,6 +140,7 @@ func (p *Pump) look(f *feed) bool {
 	last := f.src.Describe().Last
 	p.mu.Lock()
 	removed := f.removed
+	f.heedLocked()
 	if f.saw(last); f.backlog() > 0 {
 		f.lag.came(last, came)
 	}
@@ -240,7 +241,7 @@ func (p *Pump) refusedLocked(f *feed, err error) bool {
 	before := f.state
 	_, able := p.cfg.Sink.(Resyncer)
 	own := f.refused(err, refusal{
-		now: p.cfg.Now(), chance: p.cfg.Chance(), takeover: p.cfg.Takeover, resync: able,
+		now: p.cfg.Now(), chance: p.cfg.Chance(), takeover: p.cfg.Takeover, resync: able, origin: f.src.Describe().Origin,
 	})
 	p.mu.stats.Failures++
 	if !own {
@@ -310,12 +311,12 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	}
 	room.changes -= n
 	room.bytes -= size
-	end := &changes[n-1]
+	end := changes[n-1]
 	s := Section{
 		Partition: f.id, History: f.history, Epoch: f.epoch,
 		After: f.watermark, Through: end.Seq, Clock: end.At, Settled: f.settled,
 	}
-	s.Changes, s.Dead = f.split(changes, p.cfg.Now())
+	s.Changes, s.Dead = f.split(p.wanted(changes), p.cfg.Now())
 	if len(f.held)+len(f.added) > p.cfg.MaxHeld {
 		p.overheld(f)
 		return nothing
@@ -333,6 +334,30 @@ func (p *Pump) gather(f *feed, room *limit) gathering {
 	p.mu.Unlock()
 	p.batch.Sections = append(p.batch.Sections, s)
 	return gathered
+}
+
+// wanted leaves out the changes of spaces that the sink does not get. That one is
+// dropped every sink hears: who has heard of it cannot be known any more.
+func (p *Pump) wanted(changes []space.Change) []space.Change {
+	if p.cfg.Wants == nil {
+		return changes
+	}
+	kept := changes[:0]
+	for i := 0; i < len(changes); {
+		command := changes[i:whole(changes, i)]
+		i += len(command)
+		from := len(kept)
+		for j := range command {
+			if command[j].Op == space.Dropped || p.cfg.Wants(command[j].Space) {
+				kept = append(kept, command[j])
+			}
+		}
+		for j := from; j < len(kept); j++ {
+			kept[j].More = len(kept) - 1 - j
+		}
+	}
+	clear(changes[len(kept):])
+	return kept
 }
 
 // overheld makes a partition wait that holds too many keys back. What the sink
@@ -380,9 +405,11 @@ func (p *Pump) apply(ctx context.Context, fed []*feed) {
 		p.recoveredLocked()
 		p.mu.stats.Batches++
 		p.mu.stats.Written += uint64(written)
+		now := p.cfg.Now()
 		for i, f := range fed {
 			s := &p.batch.Sections[i]
 			f.wrote(s)
+			f.rate.add(now, int(s.Through-s.After))
 			for j := range s.Dead {
 				p.deadLocked(f, &s.Dead[j])
 			}

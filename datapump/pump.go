@@ -30,9 +30,12 @@ type Config struct {
 	Name string
 	Sink Sink
 	// Takeover lets the pump replace a partition that the sink holds in another
-	// history. Otherwise such a partition is stopped, and what the sink holds
+	// history, also if the one that feeds it does not go on from there. Otherwise such a partition is stopped, and what the sink holds
 	// stays as it is. Every taking over is logged.
 	Takeover bool
+	// Wants reports whether the sink gets the changes of a space; nil: of all. The
+	// pump asks from its own goroutine; the answer for a space must stay the same.
+	Wants func(space.ID) bool
 	// EveryChange hands every single change to the sink, instead of folding those
 	// of one key within a batch.
 	EveryChange bool

@@ -33,10 +33,13 @@ type resyncStep struct {
 
 // resyncSteps cuts an image into steps of limited size, at least one for each
 // space. A step is valid until the next.
-func resyncSteps(img *space.Image, changes, bytes int) iter.Seq[resyncStep] {
+func resyncSteps(img *space.Image, wants func(space.ID) bool, changes, bytes int) iter.Seq[resyncStep] {
 	return func(yield func(resyncStep) bool) {
 		var entries []space.Entry
 		for _, def := range img.Definitions() {
+			if wants != nil && !wants(def.ID) {
+				continue
+			}
 			entries = entries[:0]
 			size, more, written := 0, true, false
 			img.Scan(def.ID, func(e space.Entry) bool {
@@ -150,7 +153,7 @@ func (p *Pump) beginResync(ctx context.Context, f *feed) error {
 	if err != nil {
 		return err
 	}
-	next, stop := iter.Pull(resyncSteps(cut.Image, p.cfg.BatchChanges, p.cfg.BatchBytes))
+	next, stop := iter.Pull(resyncSteps(cut.Image, p.cfg.Wants, p.cfg.BatchChanges, p.cfg.BatchBytes))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.resync = &resync{sink: r, target: target, next: next, stop: stop}
@@ -189,7 +192,7 @@ func (p *Pump) endResync(f *feed, err error) {
 	f.stands(&standing)
 	f.moved(r.target.Seq)
 	p.reportLocked(f)
-	p.cfg.Logger.Info("datapump: resynced", "sink", p.cfg.Name, "partition", f.id, "epoch", f.epoch, "seq", r.target.Seq)
+	p.cfg.Logger.Debug("datapump: resynced", "sink", p.cfg.Name, "partition", f.id, "epoch", f.epoch, "seq", r.target.Seq)
 }
 
 // abandon gives up the resync of a feed, if it has one.

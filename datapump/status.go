@@ -12,9 +12,12 @@ import (
 type Status struct {
 	Sink       string
 	Breaker    BreakerState
-	Retry      time.Time // when a failing sink is tried again; zero if it is not failing
-	Err        error     // the sink's last trouble; nil once it is over
+	Retry      time.Time     // when a failing sink is tried again; zero if it is not failing
+	RetryIn    time.Duration // how long that is from now; 0: at once
+	Err        error         // the sink's last trouble; nil once it is over
+	Failures   int           // failed calls in a row
 	Paused     bool
+	BatchMean  float64 // changes in a batch, on the average
 	Stats      Stats
 	Partitions []PartitionStatus // ascending
 }
@@ -42,6 +45,8 @@ type PartitionStatus struct {
 	BacklogChanges uint64        // changes above the watermark
 	BacklogBytes   uint64        // about: their number times the recent mean size
 	Lag            time.Duration // age of the oldest change above the watermark
+	Rate           float64       // changes that became durable, per second of late
+	Retries        int           // failures in a row that concern this partition alone
 	Retry          time.Time     // when trouble of this partition is tried again
 	Err            error         // the last trouble; nil once it is over
 	DeadLetters    uint64        // changes that the sink has refused for good and that nobody has settled
@@ -54,8 +59,8 @@ func (p *Pump) Status() Status {
 	defer p.mu.Unlock()
 	now := p.cfg.Now()
 	s := Status{
-		Sink: p.cfg.Name, Breaker: p.mu.sink.state(now), Retry: p.mu.sink.until, Err: p.mu.err,
-		Paused: p.mu.paused, Stats: p.mu.stats, Partitions: make([]PartitionStatus, 0, len(p.mu.feeds)),
+		RetryIn: p.mu.sink.wait(now), Sink: p.cfg.Name, Breaker: p.mu.sink.state(now), Retry: p.mu.sink.until, Err: p.mu.err,
+		Failures: p.mu.sink.failures, Paused: p.mu.paused, BatchMean: float64(p.mu.stats.Written) / float64(max(1, p.mu.stats.Batches)), Stats: p.mu.stats, Partitions: make([]PartitionStatus, 0, len(p.mu.feeds)),
 	}
 	for _, f := range p.mu.feeds {
 		c := f.cursor
@@ -67,6 +72,7 @@ func (p *Pump) Status() Status {
 		s.Partitions = append(s.Partitions, PartitionStatus{
 			Partition: f.id, State: c.state, History: c.history, Epoch: c.epoch, Watermark: c.watermark, Last: c.last,
 			BacklogChanges: c.backlog(), BacklogBytes: c.backlog() * uint64(p.mu.meanBytes), Lag: age,
+			Rate: f.rate.read(now), Retries: c.retry.failures,
 			Retry: c.retry.until, Err: c.err, DeadLetters: f.letters, Parked: f.parked,
 		})
 	}

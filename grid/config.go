@@ -42,6 +42,9 @@ type Config struct {
 	// AcceptLoss lets a cold start go on without members that do not report, if
 	// more than half do. What only they had is lost.
 	AcceptLoss bool
+	// Sinks are the kinds of external sinks that this program knows, by name. Sinks
+	// are defined for the whole grid: see [Grid.AddSink].
+	Sinks map[string]SinkKind
 	// Logger gets one line for each change of state; nil discards them.
 	Logger *slog.Logger
 	// OnFatal is called, once, when a disk fails in a way that the member cannot

@@ -21,6 +21,7 @@ type Grid struct {
 	// handlers are those of the member; nil: remote.
 	handlers *handlers
 	record   *record // the embedded store; nil: remote, or nothing is kept
+	sinks    *sinks  // external sinks; nil: remote
 	hints    hints
 	closed   atomic.Bool
 }
@@ -70,7 +71,7 @@ func (g *Grid) Close() error {
 	if g.node == nil {
 		return g.router.Close()
 	}
-	err := g.node.Close()
+	err := errors.Join(g.node.Close(), g.sinks.close())
 	if g.record != nil {
 		err = errors.Join(err, g.record.close())
 	}

@@ -40,16 +40,20 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 		}
 		node.Store = g.record
 	}
+	g.sinks = newSinks(c.Sinks, c.Logger, g.record)
+	node.Sinks = g.sinks
 	if c.Tune != nil {
 		c.Tune(&node)
 	}
 	var err error
 	if g.node, err = cluster.OpenNode(ctx, node); err != nil {
+		err = errors.Join(err, g.sinks.close())
 		if g.record != nil {
 			err = errors.Join(err, g.record.close())
 		}
 		return nil, fmt.Errorf("grid: %w", err)
 	}
+	g.sinks.node.Store(g.node)
 	g.router = g.node.Router()
 	if c.Expect <= 1 && len(c.Join) == 0 {
 		if err := g.Ready(ctx); err != nil {

@@ -215,6 +215,11 @@ type PumpStatus struct {
 // Inspect implements cluster.StoreInspector: it returns a PumpStatus.
 func (r *record) Inspect() any {
 	s := r.pump.Status()
+	return pumpStatus(&s)
+}
+
+// pumpStatus sums up how a pump is.
+func pumpStatus(s *datapump.Status) PumpStatus {
 	v := PumpStatus{
 		Sink: s.Sink, State: "following", Written: s.Stats.Written, Batches: s.Stats.Batches,
 		Resyncs: s.Stats.Resyncs, Failures: s.Stats.Failures,

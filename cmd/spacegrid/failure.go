@@ -51,14 +51,14 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, grid.ErrIndeterminate):
 		return exitIndeterminate
-	case errors.Is(err, grid.ErrNotFound), errors.Is(err, grid.ErrNoSpace):
+	case errors.Is(err, grid.ErrNotFound), errors.Is(err, grid.ErrNoSpace), errors.Is(err, grid.ErrNoSink):
 		return exitNotFound
-	case errors.Is(err, grid.ErrConflict), errors.Is(err, grid.ErrExists), errors.Is(err, cluster.ErrSpaceConflict),
+	case errors.Is(err, grid.ErrConflict), errors.Is(err, grid.ErrExists), errors.Is(err, cluster.ErrSpaceConflict), errors.Is(err, grid.ErrSinkConflict),
 		errors.Is(err, grid.ErrUnmet), errors.Is(err, grid.ErrRange), errors.Is(err, grid.ErrFenced), errors.Is(err, grid.ErrClaimed):
 		return exitConflict
 	case errors.Is(err, grid.ErrInvalid), errors.Is(err, grid.ErrTooLarge), errors.Is(err, grid.ErrWrongKind):
 		return exitUsage
-	case errors.Is(err, grid.ErrUnavailable), errors.Is(err, space.ErrLocked), errors.Is(err, space.ErrFull),
+	case errors.Is(err, grid.ErrUnavailable), errors.Is(err, grid.ErrHeldBack), errors.Is(err, space.ErrLocked), errors.Is(err, space.ErrFull),
 		errors.Is(err, space.CodeTrimmed.Err()), errors.Is(err, space.CodeUnprepared.Err()):
 		return exitUnavailable
 	case errors.Is(err, space.ErrCancelled):

@@ -67,7 +67,7 @@ Try it:
 		a.statusCommand(), a.membersCommand(), a.spacesCommand(), a.spaceCommand(),
 		a.writeCommand(), a.readCommand(), a.takeCommand(), a.queryCommand(), a.watchCommand(),
 		a.changeCommand(), a.claimCommand(), a.ackCommand(), a.nackCommand(), a.extendCommand(), a.aggregateCommand(), a.explainCommand(),
-		a.importCommand(), a.exportCommand(), a.pumpCommand(), a.benchCommand(), a.versionCommand(),
+		a.importCommand(), a.exportCommand(), a.pumpCommand(), a.sinkCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -137,31 +136,4 @@ func (a *app) membersCommand() *cobra.Command {
 			})
 		},
 	}
-}
-
-func (a *app) pumpCommand() *cobra.Command {
-	c := &cobra.Command{Use: "pump", Short: "See how far the stores are", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(&cobra.Command{
-		Use:   "status",
-		Short: "Show backlog and lag of every member's store",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
-				all := askAll[grid.PumpStatus](ctx, g, "pump")
-				t := &table{header: []string{"MEMBER", "SINK", "STATE", "BACKLOG", "BYTES", "LAG", "WRITTEN", "RESYNCS", "TROUBLE"}}
-				for i := range all {
-					m := &all[i]
-					if m.Error != "" {
-						t.add(m.Member, "-", "unreachable", "-", "-", "-", "-", "-", "-")
-						continue
-					}
-					s := &m.Answer
-					t.add(m.Member, s.Sink, s.State, s.BacklogChanges, s.BacklogBytes, fmt.Sprintf("%d ms", s.LagMillis), s.Written, s.Resyncs, s.Trouble)
-				}
-				return errors.Join(a.show(all, t), silent(a, all))
-			})
-		},
-	})
-	return c
 }

@@ -62,6 +62,9 @@ var (
 	descDead         = prometheus.NewDesc("spacegrid_pump_dead_letters", "Changes that a sink has refused for good.", []string{"sink"}, nil)
 	descWritten      = prometheus.NewDesc("spacegrid_pump_written_total", "Changes handed to a sink, after folding.", []string{"sink"}, nil)
 	descFailures     = prometheus.NewDesc("spacegrid_pump_failures_total", "Failed calls of a sink.", []string{"sink"}, nil)
+	descParked       = prometheus.NewDesc("spacegrid_pump_parked_changes", "Changes that wait for dead letters of a sink.", []string{"sink"}, nil)
+	descBroken       = prometheus.NewDesc("spacegrid_pump_breaker_open", "1 if a sink has failed repeatedly and is tried now and then only.", []string{"sink"}, nil)
+	descResyncs      = prometheus.NewDesc("spacegrid_pump_resyncs_total", "Partitions of a sink that were brought up again from an image.", []string{"sink"}, nil)
 	descLag          = prometheus.NewDesc("spacegrid_pump_lag_seconds", "Age of the oldest change not yet durable in a sink.", []string{"sink"}, nil)
 )
 
@@ -161,19 +164,33 @@ func (c *memberCollector) Collect(out chan<- prometheus.Metric) {
 			gauge(descEntries, x.Entries, x.Name)
 		}
 	}
-	// A member without a store answers with an empty list, which is no status.
-	var pump grid.PumpStatus
-	if s.ask(ctx, "pump", &pump) == nil {
+	var sinks []grid.SinkStatus
+	if s.ask(ctx, "sinks", &sinks) != nil {
+		return
+	}
+	for i := range sinks {
+		pump := &sinks[i]
 		gauge(descBacklog, float64(pump.BacklogChanges), pump.Sink)
 		gauge(descBacklogBytes, float64(pump.BacklogBytes), pump.Sink)
 		gauge(descLag, (time.Duration(pump.LagMillis) * time.Millisecond).Seconds(), pump.Sink)
 		gauge(descDead, float64(pump.DeadLetters), pump.Sink)
+		gauge(descParked, float64(pump.Parked), pump.Sink)
+		gauge(descBroken, broken(pump.Breaker), pump.Sink)
 		count := func(d *prometheus.Desc, v uint64) {
 			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), pump.Sink)
 		}
 		count(descWritten, pump.Written)
 		count(descFailures, pump.Failures)
+		count(descResyncs, pump.Resyncs)
 	}
+}
+
+// broken is 1 for a breaker that does not let everything through.
+func broken(breaker string) float64 {
+	if breaker == "closed" {
+		return 0
+	}
+	return 1
 }
 
 // ask decodes what this member says of itself.

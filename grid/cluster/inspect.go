@@ -77,7 +77,7 @@ type digestView struct {
 }
 
 // Inspect implements Service. It knows "status", "members", "partitions",
-// "table", "digest", "pump" and "spaces".
+// "table", "digest", "pump", "sinks" and "spaces".
 func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
@@ -96,11 +96,16 @@ func (n *Node) Inspect(ctx context.Context, what string) ([]byte, error) {
 		view, err = n.digestViews(ctx)
 	case "pump":
 		view = n.pumpView()
+	case "sinks":
+		view = []any{}
+		if s, ok := n.cfg.Sinks.(StoreInspector); ok {
+			view = s.Inspect()
+		}
 	case "spaces":
 		view = n.spaceViews()
 	default:
 		return nil, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("nothing is known as %q", what),
-			Hint: "ask for status, members, partitions, table, digest, pump or spaces"}
+			Hint: "ask for status, members, partitions, table, digest, pump, sinks or spaces"}
 	}
 	if err != nil {
 		return nil, err

@@ -149,7 +149,8 @@ type Node struct {
 	peering bell // what gossip knows has changed
 	consent consent
 
-	caughtUp atomic.Bool // the control state has been the newest one since the start
+	backlog  atomic.Int64 // bytes of all changelogs here, about
+	caughtUp atomic.Bool  // the control state has been the newest one since the start
 	groups   [MaxGroups + 1]atomic.Pointer[held]
 	holding  sync.Mutex  // held while replicas are opened and closed
 	bound    *StoredGrid // what the store has been told; of the goroutine that holds replicas

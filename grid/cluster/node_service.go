@@ -96,7 +96,7 @@ func (h *held) admit(ctx context.Context, l *leadership, sub *Submission, c *spa
 	if p == nil {
 		return &NotLeaderError{Group: h.id}
 	}
-	if err := h.room(ctx, sub.Partition, c, until); err != nil {
+	if err := h.room(ctx, sub.Partition, c, len(sub.Command), until); err != nil {
 		return err
 	}
 	return h.acquaintAll(ctx, l, p, c.Ops)

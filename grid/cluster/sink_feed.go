@@ -57,13 +57,36 @@ func (n *Node) Operate(ctx context.Context, request []byte) ([]byte, error) {
 	return n.cfg.Sinks.Operate(ctx, request)
 }
 
+// Watermark returns how far a sink is with a partition held by this member, by
+// what the replicas have agreed on; 0 if they have not heard of the sink.
+func (n *Node) Watermark(ctx context.Context, p space.PartitionID, sink space.SinkID) (seq space.Seq, err error) {
+	s := n.control.State()
+	if int(p) >= len(s.Table) {
+		return 0, &space.Error{Code: space.CodeInvalid, Detail: fmt.Sprintf("there is no partition %d", p)}
+	}
+	h := n.held(s.Table[p])
+	if h == nil {
+		return 0, &NotLeaderError{Group: s.Table[p]}
+	}
+	err = h.group.Inspect(ctx, func() {
+		if c := h.host.partition(p); c != nil {
+			for _, w := range c.Status().Watermarks {
+				if w.Sink == sink {
+					seq = w.Seq
+				}
+			}
+		}
+	})
+	return seq, h.translate(err)
+}
+
 // durableEvery is how often it is looked whether a change has become durable. The
 // watermarks move as often as logs are trimmed.
 const durableEvery = 20 * time.Millisecond
 
 // AwaitDurable waits until a change of a partition that this member leads is
 // durable in every required sink, by the watermarks that the replicas have agreed
-// on. It returns the history of the partition.
+// on.
 func (n *Node) AwaitDurable(ctx context.Context, p space.PartitionID, seq space.Seq) error {
 	s := n.control.State()
 	if int(p) >= len(s.Table) {

@@ -44,13 +44,12 @@ func (e *HeldBackError) Error() string {
 // Is makes errors.Is find ErrHeldBack.
 func (e *HeldBackError) Is(target error) bool { return target == ErrHeldBack }
 
-// holdBack is what a leader holds back. It does not change.
+// holdBack is what a leader may have to hold back. It does not change.
 type holdBack struct {
-	// behind has the partitions whose changelogs are full, and for each the names
-	// of the sinks that are behind.
+	// behind has the partitions with more than their share of changes, and for
+	// each the names of the sinks that are behind.
 	behind map[space.PartitionID]string
-	// spent says that the reserve is used up too.
-	spent bool
+	limit  int64
 }
 
 // demand is how much a command asks of a changelog.
@@ -77,27 +76,37 @@ func demandOf(c *space.Command) demand {
 	return d
 }
 
-// refuses returns why a command cannot be taken now, or nil.
-func (b *holdBack) refuses(p space.PartitionID, c *space.Command) error {
-	if b == nil {
+// refuses returns why a command cannot be taken now, or nil. backlog is what the
+// changelogs of the member have, about.
+func (b *holdBack) refuses(p space.PartitionID, c *space.Command, backlog int64) error {
+	if backlog < b.limit {
 		return nil
 	}
 	sinks, full := b.behind[p]
 	if !full {
 		return nil
 	}
-	if d := demandOf(c); d == demandsRoom || d == demandsReserve && b.spent {
+	if d := demandOf(c); d == demandsRoom || d == demandsReserve && backlog >= b.limit+b.limit/holdBackReserve {
 		return &HeldBackError{Partition: p, Sinks: sinks}
 	}
 	return nil
 }
 
 // room waits until a command may be proposed, no longer than until. The commands
-// of the grid itself do not ask.
-func (h *held) room(ctx context.Context, p space.PartitionID, c *space.Command, until time.Time) error {
+// of the grid itself do not ask. size is the command's: between two weighings it
+// counts for what it adds.
+func (h *held) room(ctx context.Context, p space.PartitionID, c *space.Command, size int, until time.Time) error {
 	for {
-		err := h.holdBack.Load().refuses(p, c)
-		if err == nil || !time.Now().Before(until) || !pause(ctx, holdBackEvery) {
+		b := h.holdBack.Load()
+		if b == nil {
+			return nil
+		}
+		err := b.refuses(p, c, h.n.backlog.Load())
+		if err == nil {
+			h.n.backlog.Add(int64(size))
+			return nil
+		}
+		if !time.Now().Before(until) || !pause(ctx, holdBackEvery) {
 			return err
 		}
 	}
@@ -108,9 +117,10 @@ func (n *Node) patience() time.Time {
 	return time.Now().Add(max(0, cmp.Or(n.cfg.HoldBackWait, DefaultHoldBackWait)))
 }
 
-// weigh decides what is held back until the next round: the partitions that have
-// more than their share, once all changelogs of the member have more than they
-// may. Only those count whose sinks keep what retention alone would let go.
+// weigh decides what may have to be held back until the next round: the partitions
+// that have more than their share, once all changelogs of the member have half of
+// what they may. Only those count whose sinks keep what retention alone would let
+// go.
 func (h *held) weigh(t *trimmer, sinks map[space.PartitionID][]lagging) {
 	limit := cmp.Or(h.n.cfg.BacklogBytes, DefaultBacklogBytes)
 	total, count := int64(0), 0
@@ -122,12 +132,13 @@ func (h *held) weigh(t *trimmer, sinks map[space.PartitionID][]lagging) {
 			}
 		}
 	}
-	if total < limit {
+	h.n.backlog.Store(total)
+	if total < limit/2 {
 		h.holdBack.Store(nil)
 		return
 	}
-	b := &holdBack{behind: map[space.PartitionID]string{}, spent: total >= limit+limit/holdBackReserve}
-	share := limit / int64(max(count, 1))
+	b := &holdBack{behind: map[space.PartitionID]string{}, limit: limit}
+	share := limit / 2 / int64(max(count, 1))
 	for id, p := range h.host.all() {
 		if p.Changelog().Bytes() < share {
 			continue
@@ -146,8 +157,9 @@ func (h *held) weigh(t *trimmer, sinks map[space.PartitionID][]lagging) {
 	if len(b.behind) == 0 {
 		b = nil
 	}
-	if was := h.holdBack.Swap(b); (was == nil) != (b == nil) {
-		h.log.Warn("writes are held back for sinks that are behind", "held", b != nil, "changelog_bytes", total, "limit", limit)
+	if was := h.holdBack.Swap(b); was == nil && b != nil {
+		h.log.Warn("changes pile up for sinks that are behind: writes will be held back", "partitions", len(b.behind),
+			"changelog_bytes", total, "limit", limit)
 	}
 }
 
