@@ -94,6 +94,7 @@ var layers = []layer{
 	{pkg: "grid/...", may: []string{"grid/...", "datapump/...", "writer/...", "reader/...", "internal/..."}},
 
 	// The outward flow and the way back know entries and changes, not clusters.
+	{pkg: "datapump/filter/...", may: []string{"grid/space/...", "datapump", "internal/msgp"}},
 	{pkg: "datapump/...", may: []string{"grid/space/...", "internal/..."}},
 	{pkg: "writer/...", may: []string{"grid/space/...", "datapump/...", "internal/..."}},
 	{pkg: "reader/...", may: []string{"grid/space/...", "internal/..."}},

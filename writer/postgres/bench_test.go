@@ -9,6 +9,7 @@ import (
 	"github.com/spacegrid/spacegrid/datapump"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/writer/postgres"
+	"github.com/spacegrid/spacegrid/writer/postgres/pgtest"
 )
 
 const (
@@ -64,7 +65,12 @@ func (c *changes) batch(n int) *datapump.Batch {
 // of key and value, each committed durably. They take turns on one server, so that
 // whatever else the machine does slows both: rows a second of each, and the ratio.
 func BenchmarkUpsert(b *testing.B) {
-	dsn := shared.Server(b).NewDatabase(b)
+	server, err := pgtest.Start("max_wal_size = 4GB")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Close()
+	dsn := server.NewDatabase(b)
 	w := open(b, postgres.Config{DSN: postgres.DSN(dsn)})
 	src := newChanges()
 	for p := range benchPartitions {

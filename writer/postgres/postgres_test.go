@@ -13,8 +13,9 @@ import (
 	"github.com/spacegrid/spacegrid/writer/postgres/pgtest"
 )
 
-// shared is the server of all tests that do not stop theirs.
-var shared pgtest.Shared
+// shared is the server of all tests that do not stop theirs. Nothing of it has to
+// survive the machine, and many databases are created on it.
+var shared = pgtest.Shared{Settings: []string{"fsync = off"}}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -249,15 +249,16 @@ func (s *Server) Close() error {
 // Shared starts one server for all tests of a package, with the first test that
 // asks for it. A package keeps one in a variable and closes it in TestMain.
 type Shared struct {
-	once   sync.Once
-	server *Server
-	err    error
+	Settings []string // as Start has them
+	once     sync.Once
+	server   *Server
+	err      error
 }
 
 // Server returns the server, or fails the test if it cannot be started.
 func (s *Shared) Server(tb testing.TB) *Server {
 	tb.Helper()
-	if s.once.Do(func() { s.server, s.err = Start() }); s.err != nil {
+	if s.once.Do(func() { s.server, s.err = Start(s.Settings...) }); s.err != nil {
 		tb.Fatal(s.err)
 	}
 	return s.server
