@@ -32,6 +32,30 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 // Is makes every FailedError match ErrFailed.
 func (e *FailedError) Is(target error) bool { return target == ErrFailed }
 
+// UntilOpen returns a Config.OnFatal for whoever checks what a folder holds before
+// the owner uses it: damage that is found until opened is called stays an error of
+// those calls, because it can be set aside, and is no reason to end the process.
+// Everything else is onFatal's, as Config.OnFatal says.
+func UntilOpen(onFatal func(error)) (quiet func(error), opened func()) {
+	var open atomic.Bool
+	return func(err error) {
+		switch {
+		case !open.Load() && isDamage(err):
+		case onFatal != nil:
+			onFatal(err)
+		default:
+			endProcess(err)
+		}
+	}, func() { open.Store(true) }
+}
+
+// endProcess panics on a goroutine of its own, because Pebble recovers from a panic
+// on some of its own.
+func endProcess(err error) {
+	go func() { panic(err) }()
+	select {}
+}
+
 // failure turns the first failure into one call of the owner and refuses
 // everything after it. It is also Pebble's logger, because that is where Pebble
 // reports what it cannot continue from.
@@ -55,8 +79,7 @@ func newFailure(cfg *Config) *failure {
 }
 
 // fail records cause if it is the first failure and tells the owner. Without one
-// it ends the process, by a panic on a goroutine of its own, because Pebble
-// recovers from one on some of its own.
+// it ends the process.
 func (f *failure) fail(cause error) {
 	failed := &FailedError{Name: f.name, Dir: f.dir, Cause: cause}
 	if !f.first.CompareAndSwap(nil, failed) {
@@ -70,8 +93,7 @@ func (f *failure) fail(cause error) {
 		}
 	}
 	if f.onFatal == nil {
-		go func() { panic(failed) }()
-		select {}
+		endProcess(failed)
 	}
 	close(f.happened)
 	f.onFatal(failed)
