@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,14 +68,16 @@ type failure struct {
 	onFatal   func(error)
 
 	first    atomic.Pointer[FailedError]
-	happened chan struct{} // closed once first is set
-	parked   atomic.Bool   // a goroutine stays in Pebble for good
+	// unsound is closed once Pebble must not be waited for any more: something
+	// else than damage has failed, or a goroutine stays in it for good.
+	unsound chan struct{}
+	ending  sync.Once
 }
 
 func newFailure(cfg *Config) *failure {
 	return &failure{
 		name: cfg.Name, dir: cfg.Dir, fs: cfg.FS, readOnly: cfg.ReadOnly, log: cfg.Logger, onFatal: cfg.OnFatal,
-		happened: make(chan struct{}),
+		unsound: make(chan struct{}),
 	}
 }
 
@@ -95,8 +98,23 @@ func (f *failure) fail(cause error) {
 	if f.onFatal == nil {
 		endProcess(failed)
 	}
-	close(f.happened)
+	if !isDamage(cause) {
+		f.leave()
+	}
 	f.onFatal(failed)
+}
+
+// leave gives Pebble up.
+func (f *failure) leave() { f.ending.Do(func() { close(f.unsound) }) }
+
+// left reports whether Pebble was given up.
+func (f *failure) left() bool {
+	select {
+	case <-f.unsound:
+		return true
+	default:
+		return false
+	}
 }
 
 func (f *failure) err() error {
@@ -126,8 +144,8 @@ func (f *failure) Fatalf(format string, args ...any) {
 
 // park fails with cause and keeps the caller for ever.
 func (f *failure) park(cause error) {
-	f.parked.Store(true)
 	f.fail(cause)
+	f.leave()
 	select {}
 }
 
