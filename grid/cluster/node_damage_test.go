@@ -276,7 +276,7 @@ func TestADamagedMajorityWaits(t *testing.T) {
 		}
 		whole := map[string]*vfs.MemFS{}
 		for _, m := range []string{"b", "c"} {
-			whole[m] = g.disks[m].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100})
+			whole[m] = g.disks[m].CrashClone(vfs.CrashCloneCfg{})
 			for at, b := range files(t, g.disks[m], damageDir) {
 				if kindOf(at) == "MANIFEST" {
 					replace(t, g.disks[m], at, flipped(b, len(b)-1))
