@@ -67,7 +67,7 @@ type failure struct {
 	log       *slog.Logger
 	onFatal   func(error)
 
-	first    atomic.Pointer[FailedError]
+	first atomic.Pointer[FailedError]
 	// unsound is closed once Pebble must not be waited for any more: something
 	// else than damage has failed, or a goroutine stays in it for good.
 	unsound chan struct{}
