@@ -171,76 +171,73 @@ func gone([]byte) []byte { return nil }
 // are right through every member, its store is filled again, also with what was
 // written meanwhile, and what was damaged is kept beside.
 func TestAMemberWithDamagedFilesIsWholeAgain(t *testing.T) {
-	x := newTrio(t)
-	want := map[string]string{}
-	put := func(from int, round string) {
-		for i := range 12 {
-			key := fmt.Sprint(round, i%6)
-			want[key] = fmt.Sprint(round, i)
-			x.put(from, key, want[key])
-		}
-	}
-	put(0, "first")
-	const member = 2
-	store, logs := filepath.Join(x.configs[member].Dir, "store"), filepath.Join(x.configs[member].Dir, "raft")
 	for _, c := range []struct {
+		name string
 		dirs []string
 		kind string
 		do   func([]byte) []byte
 	}{
-		{[]string{store}, ".sst", flip},
-		{[]string{logs}, ".log", flip},
-		{[]string{logs, store}, "MANIFEST", gone},
+		{"a table of the store", []string{"store"}, ".sst", flip},
+		{"the manifests of both", []string{"raft", "store"}, "MANIFEST", gone},
 	} {
-		what := fmt.Sprint(c.kind, " of ", len(c.dirs), " from ", filepath.Base(c.dirs[0]))
-		// Twice started: what a start replays is in tables afterwards.
-		x.stop(member)
-		if err := x.start(member); err != nil {
-			t.Fatal(err)
+		t.Run(c.name, func(t *testing.T) { testDamagedFiles(t, c.dirs, c.kind, c.do) })
+	}
+}
+
+func testDamagedFiles(t *testing.T, dirs []string, kind string, do func([]byte) []byte) {
+	const member = 2
+	x := newTrio(t)
+	want := map[string]string{}
+	put := func(from int, round string) {
+		for i := range 6 {
+			key := fmt.Sprint(round, i)
+			want[key] = fmt.Sprint("value of ", key)
+			x.put(from, key, want[key])
 		}
-		x.ready(member)
-		put(0, "before ")
-		x.stored(member)
-		x.stop(member)
-		for _, dir := range c.dirs {
-			if hurt(t, dir, c.kind, c.do) == 0 {
-				t.Fatalf("%s: there is no such file", what)
-			}
+	}
+	put(0, "before")
+	x.stored(member)
+	// Started twice: what a start replays is in tables afterwards.
+	x.stop(member)
+	if err := x.start(member); err != nil {
+		t.Fatal(err)
+	}
+	x.ready(member)
+	x.stop(member)
+	for _, dir := range dirs {
+		if hurt(t, filepath.Join(x.configs[member].Dir, dir), kind, do) == 0 {
+			t.Fatalf("there is no %s in %s", kind, dir)
 		}
-		put(1, "away ")
-		if err := x.start(member); err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		select {
-		case err := <-x.fatal:
-			// Found after the start: the process ends, and the next one knows.
-			t.Logf("%s: %v", what, err)
+	}
+	put(1, "away")
+	err := x.start(member)
+	select {
+	case fatal := <-x.fatal:
+		// Found after the start: the process ends, and the next one knows.
+		t.Logf("the member ends: %v, %v", fatal, err)
+		if err == nil {
 			_ = x.members[member].Close()
-			if err := x.start(member); err != nil {
-				t.Fatalf("%s, the start after: %v", what, err)
-			}
-		default:
 		}
-		x.ready(member)
-		put(0, "after ")
-		x.stored(member)
-		for key, v := range want {
-			for i := range x.members {
-				if got := x.get(i, key); got != v {
-					t.Errorf("%s: %s is %q through member %d, want %q", what, key, got, i, v)
-				}
+		err = x.start(member)
+	default:
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.ready(member)
+	put(0, "after")
+	x.stored(member)
+	for key, v := range want {
+		for i := range x.members {
+			if got := x.get(i, key); got != v {
+				t.Errorf("%s is %q through member %d, want %q", key, got, i, v)
 			}
 		}
-		for _, dir := range c.dirs {
-			aside, err := filepath.Glob(dir + ".damaged-*")
-			if err != nil || len(aside) != 1 {
-				t.Errorf("%s: set aside are %v, %v", what, aside, err)
-			}
-			for _, a := range aside {
-				if err := os.RemoveAll(a); err != nil {
-					t.Fatal(err)
-				}
-			}
+	}
+	for _, dir := range dirs {
+		aside, err := filepath.Glob(filepath.Join(x.configs[member].Dir, dir+".damaged-*"))
+		if err != nil || len(aside) != 1 {
+			t.Errorf("of %s are set aside %v, %v", dir, aside, err)
 		}
 	}
 }
