@@ -97,7 +97,7 @@ func (r *record) rebuilt() {
 		return
 	}
 	for i := range s.Partitions {
-		if p := &s.Partitions[i]; p.Err != nil || p.BacklogChanges > 0 {
+		if p := &s.Partitions[i]; p.Err != nil || p.State != datapump.Following || p.BacklogChanges > 0 {
 			return
 		}
 	}

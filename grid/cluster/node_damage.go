@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 
 	"github.com/spacegrid/spacegrid/grid/replica"
 )
@@ -43,40 +42,10 @@ func (n *Node) logs() replica.LogStorageConfig {
 	return cfg
 }
 
-// openLogs opens the logs if nothing that the member keeps is damaged; damage is
-// marked.
-func (n *Node) openLogs() error {
-	cfg := n.logs()
-	// Until it is open the owner hears of a failure by the error alone: what is
-	// only damaged is no reason to end the process.
-	var opened atomic.Bool
-	tell := cfg.OnFatal
-	cfg.OnFatal = func(err error) {
-		switch {
-		case !opened.Load():
-		case tell != nil:
-			tell(err)
-		default:
-			panic(err)
-		}
-	}
-	storage, err := replica.OpenLogStorage(cfg)
-	if err != nil {
-		return err
-	}
-	_, err = storage.Meta(metaName)
-	if known := !errors.Is(err, replica.ErrNoMeta); err == nil || !known {
-		err = storage.Check(n.snapshotRoot(), known)
-	}
-	if err != nil {
-		if replica.IsDamage(err) {
-			err = errors.Join(err, replica.MarkDamaged(cfg, err))
-		}
-		return errors.Join(err, storage.Close())
-	}
-	opened.Store(true)
-	n.storage = storage
-	return nil
+// openLogs opens the logs if nothing that the member keeps is damaged.
+func (n *Node) openLogs() (err error) {
+	n.storage, err = replica.OpenCheckedLogStorage(n.logs(), n.snapshotRoot(), metaName)
+	return err
 }
 
 // beginAnew sets the damaged folder aside, if there are others to take its content

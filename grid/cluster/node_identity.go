@@ -44,6 +44,9 @@ func (n *Node) identify() error {
 		if control, err = n.keptNumber(metaIncarnation, fresh); err != nil {
 			return err
 		}
+		if control, err = n.renewed(control); err != nil {
+			return err
+		}
 		boot, err := n.keptNumber(metaBoot, 0)
 		if err != nil {
 			return err
@@ -64,6 +67,17 @@ func (n *Node) identify() error {
 	}
 	n.log = n.log.With("member", string(n.name))
 	return n.keep(control)
+}
+
+// renewed returns the incarnation that told has made a note of, if it is above kept.
+// What the control group has sent to the life before meanwhile is dropped: that one
+// was told while it had nothing.
+func (n *Node) renewed(kept uint64) (uint64, error) {
+	next, err := n.keptNumber(metaNext, 0)
+	if err != nil || next <= kept {
+		return kept, err
+	}
+	return next, errors.Join(n.storage.DropGroup(uint32(ControlGroup)), replica.RemoveSnapshots(n.snapshots(ControlGroup)))
 }
 
 // keep makes the identity durable, and the control incarnation part of it.
@@ -144,7 +158,7 @@ func (n *Node) told(known uint64) {
 	n.outranked.Do(func() {
 		err := errTooLow
 		if n.storage != nil && n.cfg.Durability == Disk {
-			err = errors.Join(err, n.storage.SetMeta(metaIncarnation, binary.AppendUvarint(nil, known+nextLife)))
+			err = errors.Join(err, n.storage.SetMeta(metaNext, binary.AppendUvarint(nil, known+nextLife)))
 		}
 		n.log.Error("this member must be started again", "err", err, "known", known)
 		if n.cfg.Logs.OnFatal != nil {

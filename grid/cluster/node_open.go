@@ -15,6 +15,7 @@ const (
 	metaName        = "member"
 	metaIncarnation = "incarnation"
 	metaBoot        = "boot"
+	metaNext        = "next"     // incarnation to take with the next start, if it is greater
 	metaAttempt     = "attempt/" // and the group: the life of its replica, which begins with the bootstrap
 )
 

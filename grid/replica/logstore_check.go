@@ -11,6 +11,30 @@ import (
 	"github.com/spacegrid/spacegrid/internal/folder"
 )
 
+// OpenCheckedLogStorage is OpenLogStorage followed by Check with the snapshots in root. identity names the member record that a
+// folder has once it was used. Damage is an error that IsDamage knows, cfg.OnFatal is not called for it, and the folder is marked:
+// see SetAside.
+func OpenCheckedLogStorage(cfg LogStorageConfig, root SnapshotStoreConfig, identity string) (*LogStorage, error) {
+	quiet, opened := folder.UntilOpen(cfg.OnFatal)
+	cfg.OnFatal = quiet
+	s, err := OpenLogStorage(cfg)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.Meta(identity)
+	if known := !errors.Is(err, ErrNoMeta); err == nil || !known {
+		err = s.Check(root, known)
+	}
+	if err != nil {
+		if IsDamage(err) {
+			err = errors.Join(err, folder.Mark(cfg.FS, cfg.Dir, err))
+		}
+		return nil, errors.Join(err, s.Close())
+	}
+	opened()
+	return s, nil
+}
+
 // Check reads everything that s and the snapshots in the folder root hold, before anything uses it, and returns the first thing
 // that is not as it was acknowledged, as an error that matches ErrCorrupt, ErrSnapshotCorrupt or ErrLogHole: a replica that
 // stands on it must neither vote nor lead. known says that the member has been here before; without it nothing may be here.
@@ -164,15 +188,12 @@ func (g *GroupLog) verify() (err error) {
 
 // IsDamage reports whether an error says that something which a member had stored is gone or changed.
 func IsDamage(err error) bool {
-	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrSnapshotCorrupt) || errors.Is(err, ErrLogHole)
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrSnapshotCorrupt) || errors.Is(err, ErrLogHole) || errors.Is(err, folder.ErrDamaged)
 }
 
 // Damaged ends the storage as a failure of the disk does, because of something that was read and does not verify. The folder is
 // marked first, so that the next OpenLogStorage fails with ErrCorrupt instead of meeting the same again.
 func (s *LogStorage) Damaged(cause error) error { return s.folder.Damaged(cause) }
-
-// MarkDamaged does the same to a folder that nobody has open.
-func MarkDamaged(cfg LogStorageConfig, cause error) error { return folder.Mark(cfg.FS, cfg.Dir, cause) }
 
 // SetAside renames root, the folder around that of a LogStorage which is marked as damaged, and returns the new name. Nothing in
 // it changes. It fails with ErrLocked if somebody has it open, and when too many are set aside already.

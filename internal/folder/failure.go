@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,6 +33,30 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 // Is makes every FailedError match ErrFailed.
 func (e *FailedError) Is(target error) bool { return target == ErrFailed }
 
+// UntilOpen returns a Config.OnFatal for whoever checks what a folder holds before
+// the owner uses it: damage that is found until opened is called stays an error of
+// those calls, because it can be set aside, and is no reason to end the process.
+// Everything else is onFatal's, as Config.OnFatal says.
+func UntilOpen(onFatal func(error)) (quiet func(error), opened func()) {
+	var open atomic.Bool
+	return func(err error) {
+		switch {
+		case !open.Load() && isDamage(err):
+		case onFatal != nil:
+			onFatal(err)
+		default:
+			endProcess(err)
+		}
+	}, func() { open.Store(true) }
+}
+
+// endProcess panics on a goroutine of its own, because Pebble recovers from a panic
+// on some of its own.
+func endProcess(err error) {
+	go func() { panic(err) }()
+	select {}
+}
+
 // failure turns the first failure into one call of the owner and refuses
 // everything after it. It is also Pebble's logger, because that is where Pebble
 // reports what it cannot continue from.
@@ -42,21 +67,22 @@ type failure struct {
 	log       *slog.Logger
 	onFatal   func(error)
 
-	first    atomic.Pointer[FailedError]
-	happened chan struct{} // closed once first is set
-	parked   atomic.Bool   // a goroutine stays in Pebble for good
+	first atomic.Pointer[FailedError]
+	// unsound is closed once Pebble must not be waited for any more: something
+	// else than damage has failed, or a goroutine stays in it for good.
+	unsound chan struct{}
+	ending  sync.Once
 }
 
 func newFailure(cfg *Config) *failure {
 	return &failure{
 		name: cfg.Name, dir: cfg.Dir, fs: cfg.FS, readOnly: cfg.ReadOnly, log: cfg.Logger, onFatal: cfg.OnFatal,
-		happened: make(chan struct{}),
+		unsound: make(chan struct{}),
 	}
 }
 
 // fail records cause if it is the first failure and tells the owner. Without one
-// it ends the process, by a panic on a goroutine of its own, because Pebble
-// recovers from one on some of its own.
+// it ends the process.
 func (f *failure) fail(cause error) {
 	failed := &FailedError{Name: f.name, Dir: f.dir, Cause: cause}
 	if !f.first.CompareAndSwap(nil, failed) {
@@ -70,11 +96,25 @@ func (f *failure) fail(cause error) {
 		}
 	}
 	if f.onFatal == nil {
-		go func() { panic(failed) }()
-		select {}
+		endProcess(failed)
 	}
-	close(f.happened)
+	if !isDamage(cause) {
+		f.leave()
+	}
 	f.onFatal(failed)
+}
+
+// leave gives Pebble up.
+func (f *failure) leave() { f.ending.Do(func() { close(f.unsound) }) }
+
+// left reports whether Pebble was given up.
+func (f *failure) left() bool {
+	select {
+	case <-f.unsound:
+		return true
+	default:
+		return false
+	}
 }
 
 func (f *failure) err() error {
@@ -104,8 +144,8 @@ func (f *failure) Fatalf(format string, args ...any) {
 
 // park fails with cause and keeps the caller for ever.
 func (f *failure) park(cause error) {
-	f.parked.Store(true)
 	f.fail(cause)
+	f.leave()
 	select {}
 }
 

@@ -79,13 +79,16 @@ func Open(cfg Config, options *pebble.Options) (*Folder, error) {
 		options.WithFSDefaults() // watches the operating system's files for slow calls
 	}
 	if f.db, err = f.openPebble(cfg.Dir, options); err != nil {
-		if f.Err() != nil {
+		if !f.Sound() {
 			// Goroutines of the failed Pebble may still write: the lock stays
 			// until the process ends.
 			return nil, errors.Join(f.Err(), f.endLedger())
 		}
 		f.cache.Unref()
 		return nil, errors.Join(f.endLedger(), cfg.damage(cfg.FS, err), lock.Close())
+	}
+	if damage := f.Err(); damage != nil {
+		return nil, errors.Join(&DamagedError{Name: cfg.Name, Dir: cfg.Dir, Cause: damage}, f.Close())
 	}
 	if was.version != cfg.Format.Version && !cfg.ReadOnly {
 		if err := f.settle(&cfg, was.version); err != nil {
@@ -129,6 +132,7 @@ func (f *Folder) openPebble(dir string, options *pebble.Options) (*pebble.DB, er
 			if r := recover(); r != nil {
 				err = fmt.Errorf("%w: opening panics: %v", ErrDamaged, r)
 				f.failure.fail(err)
+				f.failure.leave()
 			}
 		}()
 		db, err = pebble.Open(dir, options)
@@ -141,15 +145,15 @@ func (f *Folder) openPebble(dir string, options *pebble.Options) (*pebble.DB, er
 }
 
 // released runs call, which uses Pebble, and returns its error; or the failure of
-// the folder as soon as there is one, which leaves call behind: Pebble may have
-// parked it for good, and the caller must be able to stop.
+// the folder as soon as there is one that is more than damage, which leaves call
+// behind: Pebble may have parked it for good, and the caller must be able to stop.
 func (f *Folder) released(call func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- call() }()
 	select {
 	case err := <-done:
 		return err
-	case <-f.failure.happened:
+	case <-f.failure.unsound:
 		return f.Err()
 	}
 }
@@ -163,10 +167,7 @@ func (f *Folder) Err() error { return f.failure.err() }
 
 // Sound reports whether nothing more is wrong with a folder that failed than that
 // something in it is damaged: Pebble runs, and Close closes it.
-func (f *Folder) Sound() bool {
-	err := f.Err()
-	return err == nil || isDamage(err) && !f.failure.parked.Load()
-}
+func (f *Folder) Sound() bool { return !f.failure.left() }
 
 // Fail ends the folder, because a disk that it depends on has failed.
 func (f *Folder) Fail(cause error) { f.failure.fail(cause) }
@@ -223,22 +224,16 @@ func apply(db *pebble.DB, batch *pebble.Batch, sync bool) (err error) {
 // may still write. A later Close returns what the first one did.
 func (f *Folder) Close() error {
 	f.closing.Do(func() {
-		f.closeErr = f.Err()
+		var err error
+		if f.Sound() {
+			err = f.released(f.db.Close)
+		}
 		if !f.Sound() {
-			f.closeErr = errors.Join(f.closeErr, f.endLedger())
-			return
-		}
-		closePebble := f.released
-		if f.closeErr != nil {
-			closePebble = func(call func() error) error { return call() }
-		}
-		err := closePebble(f.db.Close)
-		if now := f.Err(); f.closeErr == nil && now != nil {
-			f.closeErr = errors.Join(now, f.endLedger())
+			f.closeErr = errors.Join(f.Err(), f.endLedger())
 			return
 		}
 		f.cache.Unref()
-		if err = errors.Join(f.closeErr, err, f.endLedger(), f.lock.Close()); err != nil {
+		if err = errors.Join(f.Err(), err, f.endLedger(), f.lock.Close()); err != nil {
 			f.closeErr = fmt.Errorf("folder: close: %w", err)
 		}
 	})

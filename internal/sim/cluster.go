@@ -391,7 +391,7 @@ func (w *world) voting() bool {
 			Groups []struct {
 				Group, Learners int
 				Voters          []string
-				Serving                 bool
+				Serving         bool
 			} `json:"groups"`
 		}
 		if err != nil || json.Unmarshal(b, &status) != nil {

@@ -120,14 +120,16 @@ type Store struct {
 
 // Open opens or creates the store in cfg.Dir. It fails with ErrLocked if the
 // folder is in use; with ErrNewerFormat, ErrNotStore or ErrPartitions, nothing
-// changed, if it is not for this program or this grid; and with ErrFailed, after
-// a call of cfg.OnFatal, if the disk fails meanwhile. It takes the time of
-// replaying the write-ahead log.
+// changed, if it is not for this program or this grid; with ErrDamaged if what was
+// written is not there; and with ErrFailed, after a call of cfg.OnFatal, if the disk
+// fails meanwhile. It takes the time of replaying the write-ahead log.
 func Open(cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
+	quiet, opened := folder.UntilOpen(cfg.OnFatal)
+	cfg.OnFatal = quiet
 	f, err := cfg.openFolder()
 	if err != nil {
 		return nil, err
@@ -135,8 +137,15 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, folder: f, db: f.DB()}
 	s.writing.unchecked = cfg.ReserveBytes // look at the disk first
 	if err := s.prepare(); err != nil {
+		if corrupt, ok := errors.AsType[*CorruptError](err); ok {
+			err = errors.Join(err, f.Damaged(corrupt))
+		}
+		if errors.Is(f.Err(), folder.ErrDamaged) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return nil, errors.Join(err, s.Close())
 	}
+	opened()
 	return s, nil
 }
 
