@@ -61,13 +61,13 @@ func (w *world) run(c *crowd) *remains {
 	defer unwatch()
 	defer c.end()
 	c.begin()
-	lost := false
-	for start := time.Now(); time.Since(start) < w.o.Length; {
-		w.fault()
-		// A member rebuilt from the others is part of every run.
-		if !lost && time.Since(start) > w.o.Length/2 {
-			w.loseDisk(w.target())
-			lost = true
+	// The rest is drawn; these are part of every run.
+	always := []int{isolation, powerLoss, diskLoss}
+	for start := time.Now(); time.Since(start) < w.o.Length || len(always) > 0; {
+		w.fault(w.rng.IntN(faults))
+		if len(always) > 0 {
+			w.fault(always[0])
+			always = always[1:]
 		}
 	}
 	if w.o.Liveness {
