@@ -86,6 +86,7 @@ type crowd struct {
 	w    *world
 	h    *history
 	stop chan struct{}
+	once sync.Once // of the closing of stop
 	wg   sync.WaitGroup
 	all  []*grid.Grid // handles
 
@@ -174,9 +175,9 @@ func (c *crowd) every(client, kind int, do func(ctx context.Context, client int,
 	})
 }
 
-// end lets all clients finish what they do.
+// end lets all clients finish what they do. It is safe twice.
 func (c *crowd) end() {
-	close(c.stop)
+	c.once.Do(func() { close(c.stop) })
 	c.wg.Wait()
 }
 

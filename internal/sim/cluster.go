@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +27,7 @@ const (
 	patience = 2 * time.Minute
 	pollTime = 50 * time.Millisecond
 	// lookTime lies between two comparisons of all replicas.
-	lookTime = 200 * time.Millisecond
+	lookTime = 300 * time.Millisecond
 	// memTableBytes is small, so that flushes of the logs are crashed into.
 	memTableBytes = 256 << 10
 )
@@ -103,6 +104,7 @@ func (w *world) start(m *member) {
 		n.Network = cluster.Network{Listen: w.net.Listen, Dial: w.dialer(m.name, l), Gossip: l.gossip}
 		n.Logs.FS, n.Snapshots.FS = m.disk, m.disk
 		n.Logs.MemTableBytes = memTableBytes
+		n.Timing.Lease = w.o.Lease
 		n.SnapshotLogBytes, n.Retention = w.o.SnapshotLogBytes, w.o.Retention
 	}
 	g, err := grid.Open(context.Background(), cfg)
@@ -292,6 +294,27 @@ func (w *world) look() {
 	}
 }
 
+// lookOn looks again and again, until the function that it returns is called.
+func (w *world) lookOn() (stop func()) {
+	over := make(chan struct{})
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(lookTime):
+				w.look()
+				w.count()
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(over)
+		looking.Wait()
+	})
+}
+
 func (w *world) compare(member string, at moment, digest string) {
 	s := &w.states
 	s.mu.Lock()
@@ -338,76 +361,58 @@ func (w *world) settled() {
 // behind, and no others: then any minority can be lost.
 func (w *world) whole() {
 	w.eventually("all replicas are there", func() bool {
-		goal := w.applied()
+		goal := map[int]uint64{}
+		for _, groups := range w.standings() {
+			for _, g := range groups {
+				goal[g.Group] = max(goal[g.Group], g.Applied)
+			}
+		}
 		time.Sleep(pollTime)
-		for p := range w.o.Partitions {
-			replicas := 0
-			for _, g := range w.applied() {
-				if at, ok := g[p]; ok && at >= most(goal, p) {
-					replicas++
+		replicas, led := map[int]int{}, map[int]bool{}
+		for _, groups := range w.standings() {
+			for _, g := range groups {
+				if g.Applied >= goal[g.Group] {
+					replicas[g.Group]++
+				}
+				if g.Serving {
+					led[g.Group] = len(g.Voters) == w.o.Copies && g.Learners == 0
 				}
 			}
-			if replicas != w.o.Copies {
+		}
+		_, gs := w.running()
+		for _, g := range gs[0].Router().State().Groups {
+			if id := int(g.ID); replicas[id] != w.o.Copies || !led[id] {
 				return false
 			}
 		}
-		return w.voting()
+		return len(goal) > 0
 	})
 }
 
-// applied returns how far each member has come with each partition it holds.
-func (w *world) applied() (all []map[int]uint64) {
-	_, gs := w.running()
-	for _, g := range gs {
-		m := map[int]uint64{}
-		if ds, err := digestsOf(g); err == nil {
-			for _, d := range ds {
-				m[d.Partition] = d.Applied
-			}
-		}
-		all = append(all, m)
-	}
-	return all
+// standing is what a member says of a group whose replica it has.
+type standing struct {
+	Group    int      `json:"group"`
+	Serving  bool     `json:"serving"`
+	Applied  uint64   `json:"applied"`
+	Voters   []string `json:"voters"`
+	Learners int      `json:"learners"`
 }
 
-func most(all []map[int]uint64, p int) (at uint64) {
-	for _, m := range all {
-		at = max(at, m[p])
-	}
-	return at
-}
-
-// voting tells whether every group has a leader who knows as many voters as there
-// are copies, and nobody else.
-func (w *world) voting() bool {
-	led := map[int]bool{}
-	groups := 0
+// standings asks all members that run, but not for the group that they are all in.
+func (w *world) standings() (all [][]standing) {
 	_, gs := w.running()
 	for _, g := range gs {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		b, err := g.Node().Inspect(ctx, "status")
 		cancel()
 		var status struct {
-			Groups []struct {
-				Group, Learners int
-				Voters          []string
-				Serving         bool
-			} `json:"groups"`
+			Groups []standing `json:"groups"`
 		}
-		if err != nil || json.Unmarshal(b, &status) != nil {
-			return false
-		}
-		groups = len(g.Router().State().Groups)
-		for _, x := range status.Groups {
-			if x.Group == 0 || !x.Serving {
-				continue
-			}
-			if led[x.Group] = len(x.Voters) == w.o.Copies && x.Learners == 0; !led[x.Group] {
-				return false
-			}
+		if err == nil && json.Unmarshal(b, &status) == nil {
+			all = append(all, slices.DeleteFunc(status.Groups, func(x standing) bool { return x.Group == int(cluster.ControlGroup) }))
 		}
 	}
-	return groups > 0 && len(led) == groups
+	return all
 }
 
 // count notes what members say of themselves.

@@ -8,12 +8,20 @@ import (
 	"github.com/spacegrid/spacegrid/grid/cluster"
 )
 
+// The faults that have a name; all are numbers below faults.
+const (
+	isolation = 0
+	powerLoss = 9
+	diskLoss  = 10
+	faults    = 11
+)
+
 // fault does something bad for a while and undoes it.
-func (w *world) fault() {
+func (w *world) fault(which int) {
 	rest := func(least, most time.Duration) { time.Sleep(least + time.Duration(w.rng.Int64N(int64(most-least)))) }
 	m := w.target()
-	switch w.rng.IntN(11) {
-	case 0: // nobody hears it and it hears nobody, clients included
+	switch which {
+	case isolation: // nobody hears it and it hears nobody, clients included
 		w.isolate(m, true)
 		rest(500*time.Millisecond, 3*time.Second)
 	case 1: // clients still reach it
@@ -48,11 +56,11 @@ func (w *world) fault() {
 		}
 	case 7, 8:
 		w.restart(m)
-	case 9:
+	case powerLoss:
 		if w.o.Disk {
 			w.powerFailure()
 		}
-	case 10:
+	case diskLoss:
 		w.loseDisk(m)
 	}
 	w.heal()

@@ -27,6 +27,9 @@ type Options struct {
 	SnapshotLogBytes int64
 	// Retention is how long changes are kept for whoever comes late.
 	Retention time.Duration
+	// Lease is how long a leader goes on without hearing from a majority. With the
+	// longest one it may believe in itself when another one leads.
+	Lease time.Duration
 	// Slow is the longest delay of a healthy link.
 	Slow time.Duration
 	// Length is how long faults and clients go on.
@@ -40,7 +43,8 @@ func Derive(seed uint64) Options {
 		Seed: seed, Members: 3, Copies: 3, Partitions: 6 + rng.IntN(7), Disk: seed%4 != 0,
 		Unsynced: []int{0, 50, 100}[rng.IntN(3)], Liveness: rng.IntN(2) == 0,
 		SnapshotLogBytes: int64(8<<10) << rng.IntN(4), Slow: time.Duration(rng.IntN(5)) * time.Millisecond,
-		Retention: []time.Duration{2 * time.Second, 10 * time.Minute}[rng.IntN(2)], Length: 15 * time.Second,
+		Lease:     []time.Duration{250 * time.Millisecond, 500 * time.Millisecond}[rng.IntN(2)],
+		Retention: []time.Duration{2 * time.Second, 10 * time.Minute}[rng.IntN(2)], Length: 12 * time.Second,
 	}
 	if rng.IntN(4) == 0 {
 		o.Members = 5
@@ -60,6 +64,7 @@ func (o Options) String() string {
 		Unsynced                    int
 		Liveness, ColdStart         bool
 		SnapshotLogBytes            int64
+		Lease                       time.Duration
 		Retention, Slow, Length     time.Duration
-	}{o.Members, o.Copies, o.Partitions, o.Disk, o.Unsynced, o.Liveness, o.ColdStart, o.SnapshotLogBytes, o.Retention, o.Slow, o.Length}, o.Seed)
+	}{o.Members, o.Copies, o.Partitions, o.Disk, o.Unsynced, o.Liveness, o.ColdStart, o.SnapshotLogBytes, o.Lease, o.Retention, o.Slow, o.Length}, o.Seed)
 }

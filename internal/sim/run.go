@@ -56,28 +56,18 @@ func Run(t *testing.T, o Options) *Reached {
 // run lets the faults and the clients go on, brings everything to rest, and
 // returns what is left.
 func (w *world) run(c *crowd) *remains {
-	over := make(chan struct{})
-	looked := make(chan struct{})
-	go func() {
-		defer close(looked)
-		for {
-			select {
-			case <-over:
-				return
-			case <-time.After(lookTime):
-				w.look()
-				w.count()
-			}
-		}
-	}()
+	// A run that fails ends here as well, and leaves nobody behind.
+	unwatch := w.lookOn()
+	defer unwatch()
+	defer c.end()
 	c.begin()
-	lost := false
-	for start := time.Now(); time.Since(start) < w.o.Length; {
-		w.fault()
-		// A member rebuilt from the others is part of every run.
-		if !lost && time.Since(start) > w.o.Length/2 {
-			w.loseDisk(w.target())
-			lost = true
+	// The rest is drawn; these are part of every run.
+	always := []int{isolation, powerLoss, diskLoss}
+	for start := time.Now(); time.Since(start) < w.o.Length || len(always) > 0; {
+		w.fault(w.rng.IntN(faults))
+		if len(always) > 0 {
+			w.fault(always[0])
+			always = always[1:]
 		}
 	}
 	if w.o.Liveness {
@@ -85,8 +75,7 @@ func (w *world) run(c *crowd) *remains {
 	}
 	c.end()
 	w.heal()
-	close(over)
-	<-looked
+	unwatch()
 	w.ready()
 	w.settled()
 	w.count()

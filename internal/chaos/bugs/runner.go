@@ -132,7 +132,7 @@ func complaint(out []byte) string {
 		named := bytes.Contains(line, []byte("_test.go:")) || bytes.Contains(line, []byte(".go:"))
 		switch {
 		case bytes.HasPrefix(line, []byte("panic: ")):
-		case !named, bytes.Contains(line, []byte("seed ")), bytes.HasPrefix(line, []byte("/")):
+		case !named, bytes.Contains(line, []byte("{Members:")), bytes.Contains(line, []byte("machine's time")), bytes.HasPrefix(line, []byte("/")):
 			continue
 		}
 		return string(line[:min(len(line), complaintMax)])

@@ -1,0 +1,10 @@
+//go:build race
+
+package sim_test
+
+import "time"
+
+// Under the race detector everything takes ten times as long: less of it has to do.
+var usualSeeds = []uint64{15, 4}
+
+const usualLength = 4 * time.Second
