@@ -7,14 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/spacegrid/spacegrid/bench"
 	"github.com/spacegrid/spacegrid/internal/chaos"
-	"github.com/spacegrid/spacegrid/internal/chaos/fault"
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 )
@@ -115,30 +113,30 @@ func workloads(names []string) ([]workload.Workload, error) {
 	return list, nil
 }
 
-// faultColumns finds faults by name, several in a column joined by +; none is
-// every fault in a column of its own.
-func faultColumns(names []string) ([][]fault.Fault, error) {
-	var columns [][]fault.Fault
-	if len(names) == 0 {
-		for _, f := range fault.All() {
-			columns = append(columns, []fault.Fault{f})
-		}
-		return columns, nil
+// pairs puts every workload under every column; no names are all there are.
+func pairs(what, faults []string) ([]chaos.Pair, error) {
+	list, err := workloads(what)
+	if err != nil {
+		return nil, err
 	}
-	for _, joined := range names {
-		var column []fault.Fault
-		if joined != "none" {
-			for name := range strings.SplitSeq(joined, "+") {
-				f, ok := fault.Named(name)
-				if !ok {
-					return nil, usagef("there is no fault %q: see spacegrid chaos list", name)
-				}
-				column = append(column, f)
-			}
-		}
-		columns = append(columns, column)
+	columns := chaos.Columns()
+	if len(faults) > 0 {
+		columns = columns[:0]
 	}
-	return columns, nil
+	for _, name := range faults {
+		c, err := chaos.NamedColumn(name)
+		if err != nil {
+			return nil, usagef("%v: see spacegrid chaos list", err)
+		}
+		columns = append(columns, c)
+	}
+	var all []chaos.Pair
+	for _, c := range columns {
+		for _, w := range list {
+			all = append(all, chaos.Pair{Workload: w, Column: c})
+		}
+	}
+	return all, nil
 }
 
 // chaosList is what can be done here. Its names in JSON are part of the interface.
@@ -154,24 +152,29 @@ func (a *app) chaosListCommand() *cobra.Command {
 		Short: "List workloads and faults, and what cannot be done here",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			rights := lab.Possible()
-			l := chaosList{Missing: map[string]string{}}
-			t := table{header: []string{"", "NAME", "MISSING"}}
-			for _, w := range workload.All() {
-				l.Workloads = append(l.Workloads, w.Name())
-				t.add("workload", w.Name(), "")
-			}
-			for _, f := range fault.All() {
-				l.Faults = append(l.Faults, f.Name())
-				why := f.Missing(rights)
-				if why != "" {
-					l.Missing[f.Name()] = why
-				}
-				t.add("fault", f.Name(), why)
-			}
-			return a.show(l, &t)
+			return a.inLab(c.Context(), func(_ context.Context, rights lab.Rights) error { return a.chaosList(rights) })
 		},
 	}
+}
+
+func (a *app) chaosList(rights lab.Rights) error {
+	l := chaosList{Missing: map[string]string{}}
+	t := table{header: []string{"", "NAME", "FAMILY", "MISSING"}}
+	for _, w := range workload.All() {
+		l.Workloads = append(l.Workloads, w.Name())
+		t.add("workload", w.Name(), "", "")
+	}
+	for _, c := range chaos.Columns() {
+		for _, f := range c.Faults {
+			l.Faults = append(l.Faults, f.Name())
+			why := f.Missing(rights)
+			if why != "" {
+				l.Missing[f.Name()] = why
+			}
+			t.add("fault", f.Name(), c.Name, why)
+		}
+	}
+	return a.show(l, &t)
 }
 
 func (a *app) chaosRunCommand() *cobra.Command {
@@ -183,12 +186,16 @@ func (a *app) chaosRunCommand() *cobra.Command {
 		Short: "Run one workload under faults",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.chaosMatrix(c.Context(), &f, []string{what}, []string{faults}, times, 0, "")
+			all, err := pairs([]string{what}, []string{faults})
+			if err != nil {
+				return err
+			}
+			return a.chaosMatrix(c.Context(), &f, chaos.MatrixConfig{Pairs: all, Rounds: times}, "")
 		},
 	}
 	f.register(c, chaos.DefaultUnder)
 	c.Flags().StringVar(&what, "workload", "register", "what clients do")
-	c.Flags().StringVar(&faults, "fault", "kill-leader", "what is done to the cluster: one name, several joined by + to be drawn from, or none")
+	c.Flags().StringVar(&faults, "fault", "kill-leader", "what is done to the cluster: a family, one fault, several joined by + to be drawn from, or none")
 	c.Flags().IntVar(&times, "times", 1, "how many runs, each with the next seed")
 	return c
 }
@@ -199,6 +206,7 @@ func (a *app) chaosMatrixCommand() *cobra.Command {
 	var rounds int
 	var limit time.Duration
 	var page string
+	var small bool
 	c := &cobra.Command{
 		Use:   "matrix",
 		Short: "Run every workload under every fault, again and again until the time is over",
@@ -206,28 +214,30 @@ func (a *app) chaosMatrixCommand() *cobra.Command {
 was stopped goes on with what is missing.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.chaosMatrix(c.Context(), &f, what, faults, rounds, limit, page)
+			all, err := pairs(what, faults)
+			if small {
+				all = chaos.Smoke()
+			}
+			if err != nil {
+				return err
+			}
+			return a.chaosMatrix(c.Context(), &f, chaos.MatrixConfig{Pairs: all, Rounds: rounds, Time: limit}, page)
 		},
 	}
 	f.register(c, chaos.DefaultUnder)
 	c.Flags().StringSliceVar(&what, "workload", nil, "what clients do (default: everything there is)")
-	c.Flags().StringSliceVar(&faults, "fault", nil, "what is done to the cluster, a column each (default: everything there is)")
+	c.Flags().StringSliceVar(&faults, "fault", nil, "what is done to the cluster, a column each (default: everything there is, in families)")
 	c.Flags().IntVar(&rounds, "rounds", 0, "how often each pair is run (default: until --time is over)")
 	c.Flags().DurationVar(&limit, "time", time.Hour, "after how long no further run begins")
+	c.Flags().BoolVar(&small, "smoke", false, "instead of everything, the few pairs that are tried before a change lands")
 	c.Flags().StringVar(&page, "page", "", "file to write the report to as a page of Markdown")
 	return c
 }
 
-func (a *app) chaosMatrix(ctx context.Context, f *chaosFlags, what, faults []string, rounds int, limit time.Duration, page string) error {
-	m := chaos.MatrixConfig{Seed: f.seed, Rounds: rounds, Time: limit, Told: a.chaosTold}
+func (a *app) chaosMatrix(ctx context.Context, f *chaosFlags, m chaos.MatrixConfig, page string) error {
+	m.Seed, m.Told = f.seed, a.chaosTold
 	var err error
 	if m.Run, err = f.model(a); err != nil {
-		return err
-	}
-	if m.Workloads, err = workloads(what); err != nil {
-		return err
-	}
-	if m.Faults, err = faultColumns(faults); err != nil {
 		return err
 	}
 	if m.Folder, err = f.folder(); err != nil {

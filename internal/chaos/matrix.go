@@ -9,19 +9,16 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spacegrid/spacegrid/internal/chaos/fault"
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 )
 
 // MatrixConfig describes runs of workloads under faults.
 type MatrixConfig struct {
-	// Run is the model for every run; its Workload, Faults, Seed and Folder are
-	// filled in.
-	Run       Config
-	Workloads []workload.Workload
-	// Faults has one list for each column.
-	Faults [][]fault.Fault
+	// Run is the model for every run; its Workload, Column, Seed and Folder are filled
+	// in.
+	Run    Config
+	Pairs  []Pair
 	Rights lab.Rights
 	// Seed is that of the first round; each round adds one.
 	Seed uint64
@@ -66,22 +63,20 @@ type matrix struct {
 // nothing can be run at all.
 func (m *matrix) round(ctx context.Context, seed uint64) (more bool, err error) {
 	m.ran = false
-	for _, faults := range m.Faults {
-		for i, w := range m.Workloads {
-			if m.Time > 0 && time.Now().After(m.end) {
-				return false, nil
-			}
-			// A seed of its own for each cell, so that no two see the same schedule.
-			if err := m.cell(ctx, w, faults, seed<<8|uint64(i)); err != nil {
-				return false, err
-			}
+	for i, p := range m.Pairs {
+		if m.Time > 0 && time.Now().After(m.end) {
+			return false, nil
+		}
+		// A seed of its own for each pair, so that no two see the same schedule.
+		if err := m.cell(ctx, p, seed<<8|uint64(i)); err != nil {
+			return false, err
 		}
 	}
 	return m.ran, nil
 }
 
-func (m *matrix) cell(ctx context.Context, w workload.Workload, faults []fault.Fault, seed uint64) error {
-	name := fmt.Sprintf("%s-%s-%d", w.Name(), faultNames(faults), seed)
+func (m *matrix) cell(ctx context.Context, p Pair, seed uint64) error {
+	name := fmt.Sprintf("%s-%s-%d", p.Workload.Name(), p.Column.Name, seed)
 	path := filepath.Join(m.Folder, name+".json")
 	result, err := readResult(path)
 	if err == nil {
@@ -91,21 +86,19 @@ func (m *matrix) cell(ctx context.Context, w workload.Workload, faults []fault.F
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	for _, f := range faults {
-		if why := f.Missing(m.Rights); why != "" {
-			m.report.Skip(f.Name(), why)
-			m.tell(Result{Workload: w.Name(), Fault: faultNames(faults), Seed: seed, Outcome: Skipped, Reason: why})
-			return nil
-		}
+	column, why := m.possible(p.Column)
+	if why != "" {
+		m.tell(Result{Workload: p.Workload.Name(), Fault: column.Name, Seed: seed, Outcome: Skipped, Reason: why})
+		return nil
 	}
 	cfg := m.Run
-	cfg.Faults, cfg.Seed = faults, seed
+	cfg.Column, cfg.Seed = column, seed
 	for try := 0; ; try++ {
 		cfg.Folder = filepath.Join(m.Folder, name)
 		if err := os.RemoveAll(cfg.Folder); err != nil {
 			return fmt.Errorf("chaos: %w", err)
 		}
-		if cfg.Workload, err = again(w); err != nil {
+		if cfg.Workload, err = again(p.Workload); err != nil {
 			return err
 		}
 		if result, err = Run(ctx, cfg); err != nil {
@@ -117,6 +110,24 @@ func (m *matrix) cell(ctx context.Context, w workload.Workload, faults []fault.F
 	}
 	m.tell(result)
 	return writeResult(path, &result)
+}
+
+// possible returns a column without the faults that cannot be done here, which are
+// noted by name, and why if none is left.
+func (m *matrix) possible(c Column) (left Column, why string) {
+	left.Name = c.Name
+	for _, f := range c.Faults {
+		if missing := f.Missing(m.Rights); missing != "" {
+			m.report.Skip(f.Name(), missing)
+			why = missing
+			continue
+		}
+		left.Faults = append(left.Faults, f)
+	}
+	if len(left.Faults) > 0 {
+		why = ""
+	}
+	return left, why
 }
 
 // again returns a value of a workload that has not been used yet.

@@ -7,10 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/spacegrid/spacegrid/internal/chaos/fault"
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 )
@@ -41,8 +39,9 @@ const (
 // Config describes a run.
 type Config struct {
 	Workload workload.Workload
-	// Faults are drawn from, each with the same chance; none is a run in peace.
-	Faults []fault.Fault
+	// Column has the faults, which are drawn from with the same chance each; none is a
+	// run in peace.
+	Column Column
 	Seed   uint64
 	// Folder takes the history, the members' data and their logs. It is removed
 	// after a run that passed, unless Keep.
@@ -89,8 +88,8 @@ const historyName = "history.jsonl"
 // ended; whatever the run shows, also that it shows nothing, is in the Result.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg = cfg.withDefaults()
-	r := &run{Config: cfg, began: time.Now(), schedule: newSchedule(cfg.Seed, cfg.Faults)}
-	r.result = Result{Workload: cfg.Workload.Name(), Fault: faultNames(cfg.Faults), Seed: cfg.Seed}
+	r := &run{Config: cfg, began: time.Now(), schedule: newSchedule(cfg.Seed, cfg.Column.Faults)}
+	r.result = Result{Workload: cfg.Workload.Name(), Fault: cfg.Column.Name, Seed: cfg.Seed}
 	if err := os.MkdirAll(cfg.Folder, 0o755); err != nil {
 		return r.result, fmt.Errorf("chaos: %w", err)
 	}
@@ -105,18 +104,6 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	r.result.Folder = cfg.Folder
 	return r.result, nil
-}
-
-// faultNames names the faults of a run.
-func faultNames(faults []fault.Fault) string {
-	if len(faults) == 0 {
-		return "none"
-	}
-	names := make([]string, len(faults))
-	for i, f := range faults {
-		names[i] = f.Name()
-	}
-	return strings.Join(names, "+")
 }
 
 // run is one run under way.
@@ -219,7 +206,7 @@ func (r *run) faults(ctx context.Context, began time.Time) error {
 	if err := rest(ctx, r.Warm); err != nil {
 		return err
 	}
-	for end := time.Now().Add(r.Under); len(r.Faults) > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(r.Under); len(r.Column.Faults) > 0 && time.Now().Before(end); {
 		s := r.schedule.next()
 		if err := r.strike(ctx, s, began); err != nil {
 			return err
@@ -228,7 +215,7 @@ func (r *run) faults(ctx context.Context, began time.Time) error {
 			return err
 		}
 	}
-	if len(r.Faults) == 0 {
+	if len(r.Column.Faults) == 0 {
 		if err := rest(ctx, r.Under); err != nil {
 			return err
 		}
@@ -327,7 +314,7 @@ func (r *run) outcome(err error) (Outcome, string) {
 		return Invalid, err.Error()
 	case res.Verdict.Unknown > 0:
 		return Unknown, fmt.Sprintf("%d checks did not come to their end", res.Verdict.Unknown)
-	case len(r.Faults) > 0 && res.verified() == 0:
+	case len(r.Column.Faults) > 0 && res.verified() == 0:
 		return Invalid, "no fault happened"
 	case res.Rate < r.MinRate:
 		return Invalid, fmt.Sprintf("%.0f operations a second were done, and %.0f are the least", res.Rate, r.MinRate)

@@ -56,9 +56,8 @@ func (s *schedule) next() step {
 // order of magnitude.
 func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	d := least
-	for d < most && r.IntN(2) == 0 {
+	for 2*d <= most && r.IntN(3) > 0 {
 		d *= 2
 	}
-	d = min(d, most)
-	return d/2 + time.Duration(r.Int64N(int64(d/2)+1))
+	return min(most, d+time.Duration(r.Int64N(int64(d))))
 }
