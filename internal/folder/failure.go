@@ -98,10 +98,11 @@ func (f *failure) fail(cause error) {
 	if f.onFatal == nil {
 		endProcess(failed)
 	}
+	// The owner first: who is released by leave may ask what it was told.
+	f.onFatal(failed)
 	if !isDamage(cause) {
 		f.leave()
 	}
-	f.onFatal(failed)
 }
 
 // leave gives Pebble up.
