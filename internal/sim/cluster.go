@@ -379,13 +379,18 @@ func (w *world) whole() {
 				}
 			}
 		}
+		// A member that has just begun knows of no groups yet.
+		known := 0
 		_, gs := w.running()
-		for _, g := range gs[0].Router().State().Groups {
-			if id := int(g.ID); replicas[id] != w.o.Copies || !led[id] {
+		for _, g := range gs {
+			known = max(known, len(g.Router().State().Groups))
+		}
+		for id := range goal {
+			if replicas[id] != w.o.Copies || !led[id] {
 				return false
 			}
 		}
-		return len(goal) > 0
+		return len(gs) == w.o.Members && known > 0 && len(goal) == known
 	})
 }
 

@@ -90,6 +90,7 @@ func (w *world) run(c *crowd) *remains {
 // the others serve soon: every partition takes a write.
 func (w *world) liveness() {
 	w.ready()
+	w.whole()
 	minority := w.rng.Perm(len(w.members))[:(len(w.members)-1)/2]
 	for _, i := range minority {
 		switch m := w.members[i]; w.rng.IntN(3) {
