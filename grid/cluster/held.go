@@ -92,20 +92,33 @@ func (n *Node) openHeld(g *Group) (*held, error) {
 	return h, nil
 }
 
-// close stops the duties and the replica. Requests in flight end as unknown.
+// close stops the duties and the replica, and no longer feeds the store. Requests in
+// flight end as unknown.
 func (h *held) close() error {
+	err := h.end()
+	h.detach()
+	return err
+}
+
+// end stops the duties and the replica. Afterwards nothing is applied and nothing is
+// answered, and the store may still be fed.
+func (h *held) end() error {
 	h.cancel()
 	h.lead.Store(nil)
 	h.wg.Wait()
 	h.starveSinks()
 	err := h.group.Close()
 	h.hub.close()
+	return err
+}
+
+// detach no longer feeds the store.
+func (h *held) detach() {
 	if st := h.n.cfg.Store; st != nil {
 		for p := range h.host.all() {
 			st.Detach(p)
 		}
 	}
-	return err
 }
 
 // Leading implements replica.Observer.

@@ -311,15 +311,21 @@ func (n *Node) Close() error {
 		if n.router != nil && n.ctx.Err() == nil {
 			n.handOver()
 		}
-		var flushed error
-		if st := n.cfg.Store; st != nil && n.router != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-			flushed = st.Flush(ctx)
-			cancel()
-		}
-		n.failed = errors.Join(flushed, n.stop())
+		// Most of the backlog, while the others are served yet.
+		flushed := n.flush()
+		n.failed = errors.Join(flushed, n.stop(n.flush))
 	})
 	return n.failed
+}
+
+// flush waits until the store has all that has been applied here.
+func (n *Node) flush() error {
+	if n.cfg.Store == nil || n.router == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	return n.cfg.Store.Flush(ctx)
 }
 
 // handOver makes other members lead what this one leads, where they can.
@@ -351,8 +357,9 @@ func (n *Node) handOver() {
 	}
 }
 
-// stop ends everything, in the reverse order of open.
-func (n *Node) stop() error {
+// stop ends everything, in the reverse order of open. settle is called when nothing can
+// be applied or answered any more and the store is still fed; nil is a member that dies.
+func (n *Node) stop(settle func() error) error {
 	var failed error
 	note := func(err error) { failed = errors.Join(failed, err) }
 	n.cancel()
@@ -360,13 +367,24 @@ func (n *Node) stop() error {
 		note(n.gossip.Close())
 	}
 	n.holding.Lock()
+	var ended []*held
 	for i := range n.groups {
 		if h := n.groups[i].Load(); h != nil {
-			note(h.close())
+			note(h.end())
+			ended = append(ended, h)
 			n.groups[i].Store(nil)
 		}
 	}
 	n.holding.Unlock()
+	// Now that nothing more can be answered: what was answered until a moment ago may
+	// be in logs alone, and a cluster that stops as a whole starts from its stores if
+	// the logs are gone.
+	if settle != nil {
+		note(settle())
+	}
+	for _, h := range ended {
+		h.detach()
+	}
 	if n.cgroup != nil {
 		note(n.cgroup.Close())
 	}

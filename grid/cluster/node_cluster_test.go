@@ -50,7 +50,7 @@ func newRig(t *testing.T, members int, cfg NodeConfig) *rig {
 	}
 	t.Cleanup(func() {
 		for _, n := range g.nodes {
-			n.stop()
+			n.stop(nil)
 		}
 		time.Sleep(5 * time.Second) // probes of gossip that are under way
 		synctest.Wait()
@@ -97,7 +97,7 @@ func (g *rig) crash(name string) {
 	if d := g.disks[name]; d != nil {
 		g.disks[name] = d.CrashClone(vfs.CrashCloneCfg{})
 	}
-	n.stop()
+	n.stop(nil)
 	delete(g.nodes, name)
 }
 
