@@ -114,12 +114,8 @@ func (s *State) encode(e *encoder) {
 	s.encodeMended(e)
 }
 
-// encodeMended writes which replicas were mended, and nothing where there are none:
-// such a state has the form that it had before replicas could be.
+// encodeMended writes which replicas were mended.
 func (s *State) encodeMended(e *encoder) {
-	if !slices.ContainsFunc(s.Groups, func(g Group) bool { return len(g.Mended) > 0 }) {
-		return
-	}
 	for i := range s.Groups {
 		putList(e, s.Groups[i].Mended, func(e *encoder, m *Mended) {
 			putMemberID(e, &m.Member)
@@ -129,9 +125,6 @@ func (s *State) encodeMended(e *encoder) {
 }
 
 func (s *State) decodeMended(d *decoder) {
-	if len(d.b) == 0 {
-		return
-	}
 	for i := range s.Groups {
 		s.Groups[i].Mended = list(d, MaxMembers, func(d *decoder) Mended {
 			return Mended{Member: memberID(d), Times: d.uint(noLimit)}

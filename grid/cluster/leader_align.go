@@ -23,8 +23,8 @@ const (
 )
 
 // align brings the group's members to what the table says, one change at a time:
-// first who is missing, then who is too many, then the next step of a move, and
-// last the leadership to the preferred replica.
+// first who is outlived, then who is missing, then who is too many, then the next step
+// of a move, and last the leadership to the preferred replica.
 func (h *held) align(ctx context.Context, l *leadership) error {
 	s := h.n.control.State()
 	g, ok := s.Group(h.id)
@@ -32,6 +32,9 @@ func (h *held) align(ctx context.Context, l *leadership) error {
 		return nil
 	}
 	members := h.members()
+	if former, ok := outlived(s, g, members); ok && former != h.self {
+		return h.group.Remove(ctx, former)
+	}
 	settled, err := h.complete(ctx, s, g, members)
 	if err != nil || !settled {
 		return err
@@ -43,6 +46,26 @@ func (h *held) align(ctx context.Context, l *leadership) error {
 		return err
 	}
 	return h.prefer(ctx, l, g, members)
+}
+
+// outlived returns a replica of the group of which a later life is known. It goes before
+// the later one votes: it will never answer again, and beside it the later one would
+// make a group of four of which three have to be there, so that the loss of the same
+// member once more would stop the group for good.
+func outlived(s *State, g *Group, members map[replica.ServerID]bool) (replica.ServerID, bool) {
+	for id := range members {
+		if m, ok := s.Member(MemberID(id.Member)); ok && id.Incarnation < m.Incarnation+g.life(m.ID)-1 {
+			return id, true
+		}
+	}
+	return replica.ServerID{}, false
+}
+
+// over reports whether a replica of the table is of an earlier life of its member: the
+// table names it until the later one votes.
+func (r Replica) over(s *State) bool {
+	m, ok := s.Member(r.Member)
+	return ok && m.Incarnation > r.Incarnation
 }
 
 // members returns who belongs to the group, and whether each votes.
@@ -59,7 +82,7 @@ func (h *held) members() map[replica.ServerID]bool {
 func (h *held) complete(ctx context.Context, s *State, g *Group, members map[replica.ServerID]bool) (settled bool, err error) {
 	settled = true
 	for _, r := range g.Replicas {
-		if m, ok := s.Member(r.Member); ok && m.State == Lost {
+		if m, ok := s.Member(r.Member); ok && m.State == Lost || r.over(s) {
 			continue
 		}
 		id := g.server(r)

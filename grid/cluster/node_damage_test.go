@@ -372,3 +372,24 @@ func TestABlankMemberOutgrowsItsFormerLife(t *testing.T) {
 		})
 	}
 }
+
+// A member that loses its disk again, while the others still take in its new life, is
+// taken in all the same: at no moment does a life that is over have a vote beside one
+// that has begun, for then two of four votes would be gone for good.
+func TestADiskMayBeLostAgainAtAnyMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3, NodeConfig{Dir: damageDir, Partitions: 4})
+		g.start("a", "b", "c")
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		for pause := 20 * time.Millisecond; pause < 4*time.Second; pause = pause * 3 / 2 {
+			g.crash("c")
+			g.disks["c"] = vfs.NewCrashableMem()
+			g.start("c")
+			time.Sleep(pause)
+		}
+		g.ready()
+		g.eventually("the cluster is whole", g.whole)
+		g.agree()
+	})
+}

@@ -174,6 +174,12 @@ func (g *governor) vote(ctx context.Context) error {
 			continue
 		}
 		current[id.Member] = id
+		// An earlier life of it goes before this one votes, as in a group of partitions (outlived).
+		for have := range in {
+			if have.Member == id.Member && have.Incarnation < id.Incarnation && have != n.controlID {
+				return errors.Join(errOpen, n.cgroup.Remove(ctx, have))
+			}
+		}
 		votes, there := in[id]
 		switch {
 		case !there:

@@ -136,20 +136,13 @@ func settings(d *decoder) sinkSettings {
 	}
 }
 
-// putAllSettings ends a message with the settings of sinks, if they have any: a
-// message without them reads as it did before there were settings.
+// putAllSettings writes the settings of those sinks that have any.
 func putAllSettings(e *encoder, sinks []Sink) {
-	have := slices.DeleteFunc(slices.Clone(sinks), func(s Sink) bool { return s == Sink{Sink: s.Sink} })
-	if len(have) > 0 {
-		putList(e, have, putSettings)
-	}
+	putList(e, slices.DeleteFunc(slices.Clone(sinks), func(s Sink) bool { return s == Sink{Sink: s.Sink} }), putSettings)
 }
 
 // allSettings reads what putAllSettings wrote into the sinks.
 func allSettings(d *decoder, sinks []Sink) {
-	if d.err != nil || len(d.b) == 0 {
-		return
-	}
 	for _, x := range list(d, space.MaxSinks, settings) {
 		for i := range sinks {
 			if sinks[i].ID == x.id {
