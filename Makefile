@@ -13,10 +13,11 @@ DATA       ?=# a CSV file for queries
 ARGS       ?=# handed on by trial, takes, claims, demo and bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test race model fuzz lint fmt format vet verify rules readme trial takes claims queries demo bench ci clean
+.PHONY: help build install test race model sim bugs fuzz lint fmt format vet verify rules readme trial takes claims queries
+.PHONY: chaos chaos-smoke power damage soak failover demo bench ci clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## compile everything, and bin/spacegrid, without cgo
 	CGO_ENABLED=0 $(GO) build ./...
@@ -33,6 +34,12 @@ race: ## run every test under the race detector
 
 model: ## compare a partition with its model for TIME or ten million operations, from SEED
 	$(GO) test -C grid/space -count=1 -timeout 0 -run '^TestModelForLong$$' -model.time=$(TIME) -model.seed=$(SEED)
+
+sim: ## run whole clusters in memory, with faults, for TIME from SEED on
+	$(GO) test ./internal/sim -count=1 -timeout 0 -v -run '^TestClustersForLong$$' -sim.time=$(TIME) -sim.seed=$(SEED)
+
+bugs: ## break the product in every known way and demand that a test notices
+	$(GO) test ./internal/chaos/bugs -count=1 -timeout 0 -v -run '^TestBugsAreCaught$$' -bugs.catch $(ARGS)
 
 fuzz: ## fuzz every target for FUZZTIME, all of them for FUZZBUDGET seconds at most
 	@.ci/fuzz $(FUZZTIME) $(FUZZBUDGET)
@@ -72,6 +79,30 @@ queries: ## compare the answers about the CSV file DATA (birdstrikes.csv, whole)
 	@[ -f "$(DATA)" ] || { echo "give a file: make queries DATA=/path/to/birdstrikes.csv"; exit 1; }
 	SPACEGRID_QUERIES_DATA="$$(realpath "$(DATA)")" $(GO) test -count=1 -v -run TestQueriesAgreeWithSQLite ./cmd/spacegrid
 
+chaos-smoke: bin/chaos ## real processes under each family of faults, once (5 minutes)
+	bin/chaos chaos matrix --smoke --rounds 1 --under 8s
+
+chaos: bin/chaos ## every workload under every family of faults, for 60 minutes; goes on where it was stopped
+	bin/chaos chaos matrix --time 60m --out bin/chaos-results --page docs/chaos.md $(ARGS)
+
+power: bin/chaos ## power failure of all members at once, 50 times under load
+	bin/chaos chaos run --workload set --fault power-all --times 10 --strikes 5 $(ARGS)
+
+damage: bin/chaos ## every kind of damage to every kind of file of one member
+	bin/chaos chaos damage $(ARGS)
+
+soak: bin/chaos ## load in peace for an hour, and whether anything grows
+	bin/chaos chaos soak --time 1h $(ARGS)
+
+failover: bin/chaos ## how long clients cannot write after a member is killed, frozen or cut off, beside Redis and Olric
+	cd bench/failover/olricd && CGO_ENABLED=0 $(GO) build -o ../../../bin/olricd .
+	bin/chaos bench failover --olricd bin/olricd $(ARGS)
+
+# Built anew each time: go knows best what has changed.
+.PHONY: bin/chaos
+bin/chaos:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/chaos ./cmd/spacegrid
+
 demo: ## run the demonstration
 	$(COMMAND) demo $(ARGS)
 
@@ -84,10 +115,3 @@ ci: ## do everything CI does, and say how long each step took
 clean: ## remove what was built here
 	rm -rf bin
 
-.PHONY: sim bugs
-
-sim: ## run whole clusters in memory, with faults, for TIME from SEED on
-	$(GO) test ./internal/sim -count=1 -timeout 0 -v -run '^TestClustersForLong$$' -sim.time=$(TIME) -sim.seed=$(SEED)
-
-bugs: ## break the product in every known way and demand that a test notices
-	$(GO) test ./internal/chaos/bugs -count=1 -timeout 0 -v -run '^TestBugsAreCaught$$' -bugs.catch $(ARGS)

@@ -39,7 +39,7 @@ broken or if runs prove nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.chaosListCommand(), a.chaosRunCommand(), a.chaosMatrixCommand(), a.chaosReplayCommand(), a.chaosProbeCommand(), a.chaosSoakCommand())
+	c.AddCommand(a.chaosListCommand(), a.chaosRunCommand(), a.chaosMatrixCommand(), a.chaosReplayCommand(), a.chaosProbeCommand(), a.chaosSoakCommand(), a.chaosDamageCommand())
 	return c
 }
 
@@ -52,6 +52,7 @@ type chaosFlags struct {
 	rate    float64
 	minRate float64
 	under   time.Duration
+	strikes int
 	verbose bool
 }
 
@@ -64,6 +65,7 @@ func (f *chaosFlags) register(c *cobra.Command, under time.Duration) {
 	p.Float64Var(&f.rate, "rate", chaos.DefaultRate, "operations a second, of all clients")
 	p.Float64Var(&f.minRate, "min-rate", chaos.DefaultMinRate, "operations done a second for a run to count")
 	p.DurationVar(&f.under, "under", under, "how long each run is under faults")
+	p.IntVar(&f.strikes, "strikes", 0, "how many faults each run gets, however long that takes, instead of --under")
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "tell each fault as it happens")
 }
 
@@ -85,7 +87,7 @@ func (f *chaosFlags) model(a *app) (chaos.Config, error) {
 	}
 	return chaos.Config{
 		Seed: f.seed, Binary: binary, Members: f.members, Clients: f.clients, Rate: f.rate, MinRate: f.minRate,
-		Under: f.under, Logger: log,
+		Under: f.under, Strikes: f.strikes, Logger: log,
 	}, nil
 }
 
@@ -231,6 +233,35 @@ was stopped goes on with what is missing.`,
 	c.Flags().DurationVar(&limit, "time", time.Hour, "after how long no further run begins")
 	c.Flags().BoolVar(&small, "smoke", false, "instead of everything, the few pairs that are tried before a change lands")
 	c.Flags().StringVar(&page, "page", "", "file to write the report to as a page of Markdown")
+	return c
+}
+
+func (a *app) chaosDamageCommand() *cobra.Command {
+	var f chaosFlags
+	var what string
+	c := &cobra.Command{
+		Use:   "damage",
+		Short: "Damage every kind of file of one member, and look whether anything wrong is served",
+		Long: `Flip bits in, cut and zero each kind of file that a member writes, of members that
+were killed and of ones that run, under load. Whatever a member does not repair by
+itself it has to refuse, and take from the others.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			w, ok := workload.Named(what)
+			if !ok {
+				return usagef("there is no workload %q: see spacegrid chaos list", what)
+			}
+			var all []chaos.Pair
+			for _, column := range chaos.DamageColumns() {
+				all = append(all, chaos.Pair{Workload: w, Column: column})
+			}
+			return a.chaosMatrix(c.Context(), &f, chaos.MatrixConfig{Pairs: all, Rounds: 1}, "")
+		},
+	}
+	f.register(c, chaos.DefaultUnder)
+	f.strikes = 6
+	c.Flags().Lookup("strikes").DefValue = "6"
+	c.Flags().StringVar(&what, "workload", "register", "what clients do")
 	return c
 }
 

@@ -59,6 +59,26 @@ func Columns() []Column {
 	return columns
 }
 
+// DamageColumns returns a column for each kind of file that a member writes, with
+// every kind of damage to it, and with kills, because a member writes some kinds when it
+// starts again.
+func DamageColumns() []Column {
+	var columns []Column
+	for _, kind := range fault.Kinds() {
+		c := Column{Name: kind}
+		if kill, ok := fault.Named("kill-one"); ok {
+			c.Faults = append(c.Faults, kill)
+		}
+		for _, f := range fault.Damages() {
+			if strings.HasSuffix(f.Name(), "-"+kind) {
+				c.Faults = append(c.Faults, f)
+			}
+		}
+		columns = append(columns, c)
+	}
+	return columns
+}
+
 // NamedColumn returns a family, a single fault, or several faults whose names are
 // joined by +.
 func NamedColumn(name string) (Column, error) {

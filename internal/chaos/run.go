@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/spacegrid/spacegrid/internal/chaos/fault"
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
 	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 )
@@ -34,6 +35,8 @@ const (
 	finishTime = 2 * time.Minute
 	// strikeTime bounds one injection or healing.
 	strikeTime = 90 * time.Second
+	// strikesTime bounds a run that goes by the number of its faults, for each.
+	strikesTime = 20 * time.Second
 )
 
 // Config describes a run.
@@ -56,6 +59,9 @@ type Config struct {
 	// Warm, Under and Calm are how long the load lasts before, under and after the
 	// faults.
 	Warm, Under, Calm time.Duration
+	// Strikes, if not 0, is how many faults are injected, however long that takes;
+	// Under does not count then.
+	Strikes int
 	// Logger gets what the harness does; nil discards it.
 	Logger *slog.Logger
 }
@@ -206,12 +212,16 @@ func (r *run) faults(ctx context.Context, began time.Time) error {
 	if err := rest(ctx, r.Warm); err != nil {
 		return err
 	}
-	for end := time.Now().Add(r.Under); len(r.Column.Faults) > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(r.Under); len(r.Column.Faults) > 0 && r.more(end); {
 		s := r.schedule.next()
 		if err := r.strike(ctx, s, began); err != nil {
 			return err
 		}
-		if err := rest(ctx, min(s.pause, max(0, time.Until(end)))); err != nil {
+		pause := s.pause
+		if r.Strikes == 0 {
+			pause = min(pause, max(0, time.Until(end)))
+		}
+		if err := rest(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -226,14 +236,24 @@ func (r *run) faults(ctx context.Context, began time.Time) error {
 	return rest(ctx, r.Calm)
 }
 
+// more reports whether the schedule goes on.
+func (r *run) more(end time.Time) bool {
+	if r.Strikes > 0 {
+		return len(r.result.Injuries) < r.Strikes && time.Since(r.began) < r.strikesTime()
+	}
+	return time.Now().Before(end)
+}
+
+func (r *run) strikesTime() time.Duration { return time.Duration(r.Strikes) * strikesTime }
+
 // strike injects one fault, holds it and heals it.
 func (r *run) strike(ctx context.Context, s step, began time.Time) error {
 	striking, cancel := context.WithTimeout(ctx, strikeTime)
 	defer cancel()
 	at := time.Now()
 	injury, err := s.fault.Strike(striking, r.lab, s.rand)
-	if _, held := errors.AsType[*lab.HeldError](err); held {
-		return nil // whom it needs is in use: the schedule goes on
+	if _, held := errors.AsType[*lab.HeldError](err); held || errors.Is(err, fault.ErrNoFile) {
+		return nil // whom or what it needs is not there now: the schedule goes on
 	}
 	if err != nil {
 		return wrapInvalid("fault "+s.fault.Name(), err)
@@ -314,8 +334,8 @@ func (r *run) outcome(err error) (Outcome, string) {
 		return Invalid, err.Error()
 	case res.Verdict.Unknown > 0:
 		return Unknown, fmt.Sprintf("%d checks did not come to their end", res.Verdict.Unknown)
-	case len(r.Column.Faults) > 0 && res.verified() == 0:
-		return Invalid, "no fault happened"
+	case len(r.Column.Faults) > 0 && res.verified() < max(1, r.Strikes):
+		return Invalid, fmt.Sprintf("%d faults happened, and %d are the least", res.verified(), max(1, r.Strikes))
 	case res.Rate < r.MinRate:
 		return Invalid, fmt.Sprintf("%.0f operations a second were done, and %.0f are the least", res.Rate, r.MinRate)
 	case res.Stall > MaxStall:

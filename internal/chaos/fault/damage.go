@@ -48,9 +48,12 @@ func damages() []Fault {
 	return all
 }
 
+// ErrNoFile is why a kind of file cannot be damaged: the member has none at the moment.
+var ErrNoFile = errors.New("fault: there is no such file now")
+
 // Damages returns every way to damage every kind of file, of a member that was
 // killed and of one that runs, for those who want to try all of them. A kind of
-// which the member has no file is an error of its Strike.
+// which the member has no file at the moment makes Strike fail with ErrNoFile.
 func Damages() []Fault {
 	var all []Fault
 	for _, live := range []bool{false, true} {
@@ -133,7 +136,7 @@ func (d damage) injure(m *lab.Member, r *rand.Rand) (says string, err error) {
 	}
 	paths := files[kind]
 	if len(paths) == 0 {
-		return "", fmt.Errorf("fault: member %s has no file of kind %s now", m.Name(), kind)
+		return "", fmt.Errorf("%w: of kind %s on member %s", ErrNoFile, kind, m.Name())
 	}
 	path := paths[r.IntN(len(paths))]
 	before, err := os.ReadFile(path)
