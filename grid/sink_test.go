@@ -383,7 +383,7 @@ func TestAlterSink(t *testing.T) {
 		time.Sleep(time.Second)
 		version, err := lines.Write(ctx, line{ID: "b"})
 		must(t, err)
-		must(t, g.WaitDurable(ctx, space.PartitionOf([]byte("b"), g.Partitions()), space.Seq(version)))
+		must(t, g.WaitDurable(ctx, space.PartitionOf([]byte("b"), g.Partitions()), version))
 		if got := db.keys(g.Partitions(), def.ID); !slices.Equal(got, []string{"a"}) {
 			t.Errorf("after it was removed, the sink has %v", got)
 		}

@@ -82,7 +82,8 @@ func StartRedisCluster(ctx context.Context, folder string, nodeTimeout time.Dura
 			return nil, err
 		}
 	}
-	return c, c.form(ctx)
+	err = c.form(ctx)
+	return c, err
 }
 
 // form makes the servers a cluster.

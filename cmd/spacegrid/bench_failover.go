@@ -123,7 +123,7 @@ func startTarget(ctx context.Context, f *benchFailoverFlags, name, folder string
 	var net failover.Network
 	host := func(int) string { return "127.0.0.1" }
 	if rights.Network == "" {
-		net, host = fault.Links{}, func(i int) string { return lab.PeerIP(i) }
+		net, host = fault.Links{}, lab.PeerIP
 	}
 	switch name {
 	case targetDisk, targetMemory:

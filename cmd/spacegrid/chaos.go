@@ -56,7 +56,7 @@ type chaosFlags struct {
 	verbose bool
 }
 
-func (f *chaosFlags) register(c *cobra.Command, under time.Duration) {
+func (f *chaosFlags) register(c *cobra.Command) {
 	p := c.Flags()
 	p.StringVar(&f.out, "out", "", "folder for results, histories and the data of runs that did not pass (default: a new one in the system's folder for such)")
 	p.Uint64Var(&f.seed, "seed", 1, "the same seed draws the same faults and operations")
@@ -64,7 +64,7 @@ func (f *chaosFlags) register(c *cobra.Command, under time.Duration) {
 	p.IntVar(&f.clients, "clients", chaos.DefaultClients, "clients at once")
 	p.Float64Var(&f.rate, "rate", chaos.DefaultRate, "operations a second, of all clients")
 	p.Float64Var(&f.minRate, "min-rate", chaos.DefaultMinRate, "operations done a second for a run to count")
-	p.DurationVar(&f.under, "under", under, "how long each run is under faults")
+	p.DurationVar(&f.under, "under", chaos.DefaultUnder, "how long each run is under faults")
 	p.IntVar(&f.strikes, "strikes", 0, "how many faults each run gets, however long that takes, instead of --under")
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "tell each fault as it happens")
 }
@@ -195,7 +195,7 @@ func (a *app) chaosRunCommand() *cobra.Command {
 			return a.chaosMatrix(c.Context(), &f, chaos.MatrixConfig{Pairs: all, Rounds: times}, "")
 		},
 	}
-	f.register(c, chaos.DefaultUnder)
+	f.register(c)
 	c.Flags().StringVar(&what, "workload", "register", "what clients do")
 	c.Flags().StringVar(&faults, "fault", "kill-leader", "what is done to the cluster: a family, one fault, several joined by + to be drawn from, or none")
 	c.Flags().IntVar(&times, "times", 1, "how many runs, each with the next seed")
@@ -226,7 +226,7 @@ was stopped goes on with what is missing.`,
 			return a.chaosMatrix(c.Context(), &f, chaos.MatrixConfig{Pairs: all, Rounds: rounds, Time: limit}, page)
 		},
 	}
-	f.register(c, chaos.DefaultUnder)
+	f.register(c)
 	c.Flags().StringSliceVar(&what, "workload", nil, "what clients do (default: everything there is)")
 	c.Flags().StringSliceVar(&faults, "fault", nil, "what is done to the cluster, a column each (default: everything there is, in families)")
 	c.Flags().IntVar(&rounds, "rounds", 0, "how often each pair is run (default: until --time is over)")
@@ -258,7 +258,7 @@ itself it has to refuse, and take from the others.`,
 			return a.chaosMatrix(c.Context(), &f, chaos.MatrixConfig{Pairs: all, Rounds: 1}, "")
 		},
 	}
-	f.register(c, chaos.DefaultUnder)
+	f.register(c)
 	f.strikes = 6
 	c.Flags().Lookup("strikes").DefValue = "6"
 	c.Flags().StringVar(&what, "workload", "register", "what clients do")

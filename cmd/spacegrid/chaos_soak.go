@@ -25,7 +25,7 @@ time with the last.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.chaosSoak(c.Context(), &f, what, limit, every) },
 	}
-	f.register(c, chaos.DefaultUnder)
+	f.register(c)
 	c.Flags().StringSliceVar(&what, "workload", []string{"set", "bank", "queue", "watch"}, "what clients do, side by side")
 	c.Flags().DurationVar(&limit, "time", time.Hour, "how long it lasts")
 	c.Flags().DurationVar(&every, "every", 15*time.Second, "how often the members are looked at")

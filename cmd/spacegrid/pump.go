@@ -91,7 +91,9 @@ func (a *app) watchPumps(ctx context.Context, g *grid.Grid) error {
 	defer ticker.Stop()
 	for {
 		if a.flags.output == outputTable && isTerminal(a.out) {
-			io.WriteString(a.out, "\x1b[H\x1b[2J")
+			if _, err := io.WriteString(a.out, "\x1b[H\x1b[2J"); err != nil {
+				return err
+			}
 		}
 		round, cancel := context.WithTimeout(ctx, a.flags.timeout)
 		err := a.showPumps(round, g)

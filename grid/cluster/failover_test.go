@@ -34,9 +34,12 @@ var (
 const memberEnv = "SPACEGRID_TEST_MEMBER"
 
 type memberProcess struct {
-	Name, Dir, Listen, Gossip string
-	Seeds                     []string
-	Timing                    replica.Timing
+	Name   string         `json:"name"`
+	Dir    string         `json:"dir"`
+	Listen string         `json:"listen"`
+	Gossip string         `json:"gossip"`
+	Seeds  []string       `json:"seeds"`
+	Timing replica.Timing `json:"timing"`
 
 	cmd *exec.Cmd
 	in  io.WriteCloser

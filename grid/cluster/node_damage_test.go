@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -186,7 +187,7 @@ func testDamageTo(t *testing.T, kind string, damages []damage) {
 				continue
 			}
 			after := damage.do(b)
-			if after != nil && string(after) == string(b) {
+			if after != nil && bytes.Equal(after, b) {
 				continue
 			}
 			replace(t, disk, at, after)

@@ -230,12 +230,12 @@ func TestLearnersDoNotStand(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c := newCluster(t, 3, true)
 		defer c.close()
-		a, b := c.start("a", 1, nil), (*groupMember)(nil)
+		a := c.start("a", 1, nil)
 		if err := a.group.Found(); err != nil {
 			t.Fatal(err)
 		}
 		c.leader()
-		b = c.start("b", 1, nil)
+		b := c.start("b", 1, nil)
 		c.join(a, b)
 		for _, name := range []string{"d", "e", "f"} {
 			m := c.start(name, 1, nil)

@@ -81,7 +81,8 @@ func (c SnapshotStoreConfig) of(id uint32) SnapshotStoreConfig {
 // snapshotGroups returns the groups that have a folder with snapshots, finished or not.
 func snapshotGroups(root SnapshotStoreConfig) (ids []uint32, err error) {
 	if _, err := root.FS.Stat(root.Dir); err != nil {
-		return nil, nil // None yet. What else may be wrong with the folder is met when it is used.
+		//nolint:nilerr // None yet. What else may be wrong with the folder is met when it is used.
+		return nil, nil
 	}
 	names, err := root.FS.List(root.Dir)
 	if err != nil {

@@ -111,7 +111,7 @@ func (q *inquest) verdict(voters []raft.ServerID, now time.Time) (at time.Time, 
 			ahead++
 		}
 	}
-	if own.stands || agree < len(voters)/2+1 {
+	if own.stands || agree <= len(voters)/2 {
 		q.agreed = time.Time{}
 		return time.Time{}, false
 	}

@@ -77,7 +77,7 @@ func TestAgreementIsDatedFromItsBeginning(t *testing.T) {
 		now := start.Add(time.Duration(i) * 100 * time.Millisecond)
 		q.hear(testimony{from: "b", leader: "a", last: position{1, 1}}, voters, now)
 		q.hear(testimony{from: "c", leader: "a", last: position{1, 2}}, voters, now)
-		if at, ok := q.verdict(voters, now); !ok || at != start.Add(standStep) {
+		if at, ok := q.verdict(voters, now); !ok || !at.Equal(start.Add(standStep)) {
 			t.Fatalf("after %d repeats: %v, %v", i, at.Sub(start), ok)
 		}
 	}
@@ -87,7 +87,7 @@ func TestAgreementIsDatedFromItsBeginning(t *testing.T) {
 	}
 	q.hear(testimony{from: "b", leader: "a", last: position{1, 1}}, voters, later)
 	q.hear(testimony{from: "c", leader: "a", last: position{1, 2}}, voters, later)
-	if at, ok := q.verdict(voters, later); !ok || at != later.Add(standStep) {
+	if at, ok := q.verdict(voters, later); !ok || !at.Equal(later.Add(standStep)) {
 		t.Errorf("a new agreement is dated %v", at.Sub(later))
 	}
 }

@@ -58,7 +58,7 @@ func TestSummaryNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("runs acked acknowledged_lost duplicated_takes stale_reads gaps double_applies unknown faults_verified skipped") {
+	for _, name := range strings.FieldsSeq("runs acked acknowledged_lost duplicated_takes stale_reads gaps double_applies unknown faults_verified skipped") {
 		if !strings.Contains(string(b), `"`+name+`":`) {
 			t.Errorf("%s is missing in %s", name, b)
 		}

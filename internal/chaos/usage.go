@@ -23,7 +23,7 @@ func lookAt(ctx context.Context, m *lab.Member, door string) (Look, error) {
 	l := Look{Member: m.Name()}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+door+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+door+"/metrics", http.NoBody)
 	if err != nil {
 		return l, fmt.Errorf("chaos: look at %s: %w", m.Name(), err)
 	}

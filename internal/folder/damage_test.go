@@ -3,6 +3,7 @@ package folder
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -88,10 +89,7 @@ func TestNoDamageIsOverlooked(t *testing.T) {
 				if !remove && string(after) == text {
 					continue
 				}
-				hurt := map[string]string{}
-				for other, text := range files {
-					hurt[other] = text
-				}
+				hurt := maps.Clone(files)
 				hurt[name] = string(after)
 				if remove {
 					delete(hurt, name)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -94,7 +95,7 @@ func scanDead(ctx context.Context, from pebble.Reader, begin, end []byte, fn fun
 			return &CorruptError{Record: "refused change", Reason: "key"}
 		}
 		p, seq := space.PartitionID(binary.BigEndian.Uint16(key[1:])), space.Seq(binary.BigEndian.Uint64(key[3:]))
-		if seq == 0 || string(key) == string(begin) {
+		if seq == 0 || bytes.Equal(key, begin) {
 			return nil
 		}
 		body, ok := openDead(key, value)
