@@ -118,7 +118,7 @@ func (m *matrix) possible(c Column) (left Column, why string) {
 	left.Name = c.Name
 	for _, f := range c.Faults {
 		if missing := f.Missing(m.Rights); missing != "" {
-			m.report.Skip(f.Name(), missing)
+			m.report.LeaveOut(f.Name(), missing)
 			why = missing
 			continue
 		}

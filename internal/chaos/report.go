@@ -19,8 +19,8 @@ type Report struct {
 // Add adds a result.
 func (r *Report) Add(res Result) { r.results = append(r.results, res) }
 
-// Skip notes why a fault cannot be done here.
-func (r *Report) Skip(fault, why string) {
+// LeaveOut notes why a fault cannot be done here.
+func (r *Report) LeaveOut(fault, why string) {
 	if r.skipped == nil {
 		r.skipped = map[string]string{}
 	}
