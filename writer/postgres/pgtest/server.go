@@ -211,6 +211,16 @@ func (s *Server) NewDatabase(tb testing.TB) string {
 	return s.DSN(name)
 }
 
+// Running reports whether the server has not ended.
+func (s *Server) Running() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Kill ends the server as a crash does: every connection is cut, transactions
 // under way are lost, nothing is written that has not been written. Restart
 // recovers.
