@@ -16,7 +16,7 @@ ARGS       ?=# handed on by trial, takes, claims, demo and bench
 .PHONY: help build install test race model fuzz lint fmt format vet verify rules readme trial takes claims queries demo bench ci clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## compile everything, and bin/spacegrid, without cgo
 	CGO_ENABLED=0 $(GO) build ./...
@@ -91,3 +91,11 @@ sim: ## run whole clusters in memory, with faults, for TIME from SEED on
 
 bugs: ## break the product in every known way and demand that a test notices
 	$(GO) test ./internal/chaos/bugs -count=1 -timeout 0 -v -run '^TestBugsAreCaught$$' -bugs.catch $(ARGS)
+
+.PHONY: pump-faults
+
+DOWN  ?= 60s# how long a sink is down in pump-faults, an owner frozen, and leaders are moved
+BURST ?= 10m# how long ten times the load lasts there
+
+pump-faults: ## put the data pump and its stores through eight proofs, one line of JSON for each store
+	$(GO) test ./internal/chaos/pumpfaults -count=1 -timeout 0 -v -run '^TestPumpFaults$$' -pump.down=$(DOWN) -pump.burst=$(BURST) $(ARGS)

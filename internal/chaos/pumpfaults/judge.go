@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/chaos/workload"
@@ -76,49 +74,70 @@ func (t *trial) line(store string, f faults, letters int) Line {
 	return l
 }
 
+// Questions to the journal. Its numbers are in the order of the transactions, as far
+// as one partition is concerned: they wait for each other.
+const (
+	askTwice = `SELECT coalesce(sum(n - 1), 0)::bigint FROM
+		(SELECT count(*) AS n FROM spacegrid.journal GROUP BY sink, partition, history, seq) AS x`
+	askDisorder = `SELECT count(*) FROM
+		(SELECT seq, max(seq) OVER (PARTITION BY sink, partition, history, space, key
+			ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM spacegrid.journal) AS x
+		WHERE seq < before`
+	askLast = `SELECT coalesce(max(id), 0) FROM spacegrid.journal`
+)
+
 // judgePostgres looks into the table and into the journal.
 func (t *trial) judgePostgres(ctx context.Context, inGrid content) (f faults, err error) {
-	err = t.connected(ctx, func(c *pgx.Conn) error {
-		have := content{}
-		var key string
-		var version int64
-		rows, err := c.Query(ctx, "SELECT id, grid_version FROM "+spaceName)
-		if err != nil {
-			return err
-		}
-		_, err = pgx.ForEachRow(rows, []any{&key, &version}, func() error {
-			have[key] = grid.Version(version)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		f.add(t.record.judge(have, inGrid))
-		err = c.QueryRow(ctx, `SELECT coalesce(sum(n - 1), 0) FROM
-			(SELECT count(*) AS n FROM spacegrid.journal GROUP BY sink, partition, history, seq) AS x`).Scan(&version)
-		if err != nil {
-			return err
-		}
-		f.twice += int(version)
-		err = c.QueryRow(ctx, `SELECT count(*) FROM (SELECT seq, max(seq) OVER (PARTITION BY sink, partition, history, space, key
-			ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM spacegrid.journal) AS x WHERE seq < before`).Scan(&version)
-		if err != nil {
-			return err
-		}
-		f.disorder += int(version)
-		missing, err := t.missing(ctx, c)
-		f.lost += missing
-		return err
-	})
+	have, err := t.table(ctx)
+	if err != nil {
+		return f, err
+	}
+	f = t.record.judge(have, inGrid)
+	twice, err := t.number(ctx, askTwice)
+	if err != nil {
+		return f, err
+	}
+	disorder, err := t.number(ctx, askDisorder)
+	if err != nil {
+		return f, err
+	}
+	missing, err := t.missing(ctx)
+	f.add(faults{lost: missing, twice: twice, disorder: disorder})
 	return f, err
 }
 
-// missing counts what was acknowledged and is not in the journal.
-func (t *trial) missing(ctx context.Context, c *pgx.Conn) (n int, err error) {
-	type change struct {
-		key     string
-		version grid.Version // 0 for the removal
+// table reads what the mapped table has.
+func (t *trial) table(ctx context.Context) (have content, err error) {
+	c, err := t.server.Connect(ctx, database)
+	if err != nil {
+		return nil, err
 	}
+	defer func() { err = errors.Join(err, c.Close(ctx)) }()
+	rows, err := c.Query(ctx, "SELECT id, grid_version FROM "+spaceName)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	have = content{}
+	for rows.Next() {
+		var key string
+		var version int64
+		if err := rows.Scan(&key, &version); err != nil {
+			return nil, err
+		}
+		have[key] = grid.Version(version)
+	}
+	return have, rows.Err()
+}
+
+// change is one row of the journal.
+type change struct {
+	key     string
+	version grid.Version // 0 for the removal
+}
+
+// missing counts what was acknowledged and is not in the journal.
+func (t *trial) missing(ctx context.Context) (n int, err error) {
 	due := make(map[change]struct{}, t.record.acked)
 	for key, k := range t.record.keys {
 		for _, v := range k.versions {
@@ -128,44 +147,51 @@ func (t *trial) missing(ctx context.Context, c *pgx.Conn) (n int, err error) {
 			due[change{key, 0}] = struct{}{}
 		}
 	}
+	c, err := t.server.Connect(ctx, database)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, c.Close(ctx)) }()
 	rows, err := c.Query(ctx, "SELECT key, seq, op FROM spacegrid.journal")
 	if err != nil {
 		return 0, err
 	}
-	var key []byte
-	var seq int64
-	var op int16
-	_, err = pgx.ForEachRow(rows, []any{&key, &seq, &op}, func() error {
+	defer rows.Close()
+	for rows.Next() {
+		var key []byte
+		var seq int64
+		var op int16
+		if err := rows.Scan(&key, &seq, &op); err != nil {
+			return 0, err
+		}
 		if space.ChangeOp(op) == space.Removed {
 			seq = 0
 		}
 		delete(due, change{string(key), grid.Version(seq)})
-		return nil
-	})
-	return len(due), err
+	}
+	return len(due), rows.Err()
+}
+
+// number asks for one number.
+func (t *trial) number(ctx context.Context, sql string) (n int, err error) {
+	c, err := t.server.Connect(ctx, database)
+	if err != nil {
+		return 0, err
+	}
+	err = c.QueryRow(ctx, sql).Scan(&n)
+	return n, errors.Join(err, c.Close(ctx))
 }
 
 // journalled returns the number of the last row of the journal.
-func (t *trial) journalled(ctx context.Context) (n int64, err error) {
-	err = t.connected(ctx, func(c *pgx.Conn) error {
-		return c.QueryRow(ctx, "SELECT coalesce(max(id), 0) FROM spacegrid.journal").Scan(&n)
-	})
-	return n, err
-}
+func (t *trial) journalled(ctx context.Context) (int, error) { return t.number(ctx, askLast) }
 
 func (t *trial) exec(ctx context.Context, sql string) error {
-	return t.connected(ctx, func(c *pgx.Conn) error {
-		_, err := c.Exec(ctx, sql)
-		return err
-	})
-}
-
-func (t *trial) connected(ctx context.Context, do func(*pgx.Conn) error) error {
-	c, err := pgx.Connect(ctx, t.server.DSN(database))
+	c, err := t.server.Connect(ctx, database)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(c), c.Close(ctx))
+	_, err = c.Exec(ctx, sql)
+	return errors.Join(err, c.Close(ctx))
 }
 
 // remember notes the most memory that the members have had since they started.
