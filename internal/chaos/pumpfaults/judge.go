@@ -15,8 +15,8 @@ import (
 	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 )
 
-// maxMemory is what a member may have at its peak: backlogs are bounded, and the
-// entries of ten minutes take less than half of it.
+// maxMemory is what a member may have at its peak. Backlogs are bounded by
+// themselves; this leaves room for the entries of a long burst.
 const maxMemory = 2 << 30
 
 // Store names of lines.
