@@ -36,7 +36,7 @@ func (t *trial) poison(ctx context.Context) error {
 		return err
 	}
 	at := space.PartitionOf([]byte("poison-0"), t.grid.Partitions())
-	if err := t.grid.WaitDurable(ctx, at, space.Seq(bad)); !errors.Is(err, grid.ErrDeadLettered) {
+	if err := t.grid.WaitDurable(ctx, at, bad); !errors.Is(err, grid.ErrDeadLettered) {
 		return fmt.Errorf("to wait for a refused row ends with %w", err)
 	}
 	// What is not at fault has come through, also what shared a batch with it.

@@ -1,6 +1,7 @@
 package pumpfaults
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/spacegrid/spacegrid/grid"
@@ -40,10 +41,7 @@ func TestJudge(t *testing.T) {
 		{"it is there, but older than what the grid has", "perhaps newer", 5, faults{disorder: 1}},
 		{"a doubtful removal that the grid has is missing", "perhaps gone", 6, faults{disorder: 1}},
 	} {
-		have := content{}
-		for key, v := range right {
-			have[key] = v
-		}
+		have := maps.Clone(right)
 		if have[c.at] = c.v; c.v == 0 {
 			delete(have, c.at)
 		}
