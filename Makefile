@@ -9,12 +9,14 @@ FUZZTIME   ?= 10s# for each fuzz target
 FUZZBUDGET ?= 300# seconds for all of them; targets get less when there are many
 TIME       ?= 10m# for the comparison with the model
 SEED       ?= 0# of it; 0 is drawn at random
+DOWN       ?= 60s# how long a sink is down in pump-faults, an owner frozen, and leaders are moved
+BURST      ?= 10m# how long ten times the load lasts there
 DATA       ?=# a CSV file for queries
 ARGS       ?=# handed on by trial, takes, claims, demo and bench
 
 .DEFAULT_GOAL := help
 .PHONY: help build install test race model sim bugs fuzz lint fmt format vet verify rules readme trial takes claims queries
-.PHONY: chaos chaos-smoke power damage soak failover demo bench ci clean
+.PHONY: chaos chaos-smoke power damage pump-faults soak failover demo bench ci clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +92,9 @@ power: bin/chaos ## power failure of all members at once, 50 times under load
 
 damage: bin/chaos ## every kind of damage to every kind of file of one member
 	bin/chaos chaos damage $(ARGS)
+
+pump-faults: ## put the data pump and its stores through eight proofs, one line of JSON for each store
+	$(GO) test ./internal/chaos/pumpfaults -count=1 -timeout 0 -v -run '^TestPumpFaults$$' -pump.down=$(DOWN) -pump.burst=$(BURST) $(ARGS)
 
 soak: bin/chaos ## load in peace for an hour, and whether anything grows
 	bin/chaos chaos soak --time 1h $(ARGS)

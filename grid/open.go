@@ -34,8 +34,6 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 	if c.Dir != "" {
 		node.Dir = filepath.Join(c.Dir, logDir)
 	}
-	g.sinks = newSinks(c.Sinks, c.Logger, g.record)
-	node.Sinks = g.sinks
 	if c.Tune != nil {
 		c.Tune(&node)
 	}
@@ -53,6 +51,8 @@ func Open(ctx context.Context, c Config) (*Grid, error) {
 		}
 		node.Store = g.record
 	}
+	g.sinks = newSinks(c.Sinks, c.Logger, g.record)
+	node.Sinks = g.sinks
 	if g.node, err = cluster.OpenNode(ctx, node); err != nil {
 		err = errors.Join(err, g.sinks.close())
 		if g.record != nil {

@@ -35,6 +35,11 @@ type SinkSettings struct {
 	Config string   // as the sink was defined
 	Member MemberID // who feeds it
 	Logger *slog.Logger
+	// Partitions is how many the grid has.
+	Partitions int
+	// SpaceName returns the name of a space that the cluster has agreed on, as far as
+	// this member knows.
+	SpaceName func(space.ID) (string, bool)
 	// Watermark returns what the replicas of a partition agree on to be durable in
 	// the sink, 0 if nothing: for sinks that cannot keep that themselves.
 	Watermark func(ctx context.Context, p space.PartitionID) (space.Seq, error)

@@ -140,7 +140,7 @@ func pauseSoon(p *datapump.Pump) {
 func (s *sinks) open(def cluster.Sink) (*sinkPump, error) {
 	log := s.log.With("sink", def.Name)
 	settings := SinkSettings{
-		Name: def.Name, Config: def.Config, Logger: log,
+		Name: def.Name, Config: def.Config, Logger: log, SpaceName: s.knownSpace,
 		Watermark: func(ctx context.Context, p space.PartitionID) (space.Seq, error) {
 			node := s.node.Load()
 			if node == nil {
@@ -161,7 +161,7 @@ func (s *sinks) open(def cluster.Sink) (*sinkPump, error) {
 		case node == nil:
 			return nil, ErrUnavailable
 		}
-		settings.Member = node.Name()
+		settings.Member, settings.Partitions = node.Name(), len(node.Router().State().Table)
 		return kind.Open(ctx, settings)
 	}}
 	cfg := datapump.Config{Name: def.Name, Sink: sink, EveryChange: kind.EveryChange, Logger: s.log}
@@ -185,12 +185,20 @@ func (s *sinks) open(def cluster.Sink) (*sinkPump, error) {
 
 // spaceName returns the name of a space, or its number if it is gone.
 func (s *sinks) spaceName(id space.ID) string {
-	if node := s.node.Load(); node != nil {
-		if def, ok := node.Router().State().SpaceByID(id); ok {
-			return def.Name
-		}
+	if name, ok := s.knownSpace(id); ok {
+		return name
 	}
 	return "#" + strconv.FormatUint(uint64(id), 10)
+}
+
+// knownSpace returns the name of a space that is there.
+func (s *sinks) knownSpace(id space.ID) (string, bool) {
+	node := s.node.Load()
+	if node == nil {
+		return "", false
+	}
+	def, ok := node.Router().State().SpaceByID(id)
+	return def.Name, ok
 }
 
 // Lead implements cluster.Sinks.

@@ -67,6 +67,9 @@ func (a *app) sinkAddCommand() *cobra.Command {
 			if d.Config, err = readConfig(config); err != nil {
 				return err
 			}
+			if err := checkSink(d.Kind, d.Config); err != nil {
+				return err
+			}
 			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error { return g.AddSink(ctx, d) })
 		},
 	}
@@ -76,6 +79,16 @@ func (a *app) sinkAddCommand() *cobra.Command {
 	c.Flags().StringVar(&config, "config", "", "settings of the kind, or @FILE; secrets belong into the environment of the members")
 	_ = c.MarkFlagRequired("kind") // fails for unknown flags only
 	return c
+}
+
+// checkAltered reports what is wrong with new settings of a sink, if they are.
+func checkAltered(sinks []grid.SinkDefinition, name string, config *string) error {
+	for _, d := range sinks {
+		if d.Name == name && config != nil {
+			return checkSink(d.Kind, *config)
+		}
+	}
+	return nil
 }
 
 func (a *app) sinkAlterCommand() *cobra.Command {
@@ -100,7 +113,12 @@ func (a *app) sinkAlterCommand() *cobra.Command {
 			if change == (grid.SinkAlteration{}) {
 				return usagef("nothing to alter: say --required or --config")
 			}
-			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error { return g.AlterSink(ctx, args[0], change) })
+			return a.withGrid(c.Context(), func(ctx context.Context, g *grid.Grid) error {
+				if err := checkAltered(g.Sinks(), args[0], change.Config); err != nil {
+					return err
+				}
+				return g.AlterSink(ctx, args[0], change)
+			})
 		},
 	}
 	c.Flags().BoolVar(&required, "required", false, "keep every change until the sink has it")

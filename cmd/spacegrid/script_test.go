@@ -33,6 +33,9 @@ const portsPerMember = 4
 //	ready [ADDR]                waits until a member answers at $PEER, or at ADDR
 //	disk FOLDER SIZE            mounts an empty file system in memory
 //	goredis                     uses $REDIS through go-redis
+//	postgres start NAME         runs a server and puts a connection string into $NAME
+//	postgres stop|restart       ends it in good order, and brings it back
+//	postgres query SQL          writes the first column of the rows to stdout
 //	until PATTERN spacegrid ARGS…
 //	                            repeats a command line until it writes PATTERN
 func TestScripts(t *testing.T) {
@@ -40,6 +43,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			env.Values[scriptServer{}] = &scriptServer{}
 			addrs, err := lab.FreePorts(t.Context(), 2*portsPerMember)
 			if err != nil {
 				return err
@@ -52,6 +56,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "disk": scriptDisk, "goredis": scriptGoRedis,
+			"postgres": scriptPostgres,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "mounts" {

@@ -143,6 +143,7 @@ func (a *app) runMember(ctx context.Context, f *serveFlags, deploy func(context.
 		return err
 	}
 	f.config.Logger = log
+	f.config.Sinks = memberSinks()
 	f.config.OnFatal = func(err error) {
 		// The disk has failed: nothing more may be acknowledged, so nothing more
 		// is done.

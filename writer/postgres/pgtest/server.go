@@ -193,6 +193,12 @@ func (s *Server) DSN(database string) string {
 // Address returns where the server listens on the loopback address.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
+// Connect opens a connection to a database of the server: "postgres" is always
+// there. The caller closes it.
+func (s *Server) Connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	return pgx.Connect(ctx, s.DSN(database))
+}
+
 // NewDatabase creates an empty database for a test and returns its connection
 // string. It stays until the server is closed.
 func (s *Server) NewDatabase(tb testing.TB) string {
@@ -209,6 +215,16 @@ func (s *Server) NewDatabase(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return s.DSN(name)
+}
+
+// Running reports whether the server has not ended.
+func (s *Server) Running() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // Kill ends the server as a crash does: every connection is cut, transactions

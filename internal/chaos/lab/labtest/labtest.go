@@ -63,11 +63,14 @@ func run(m *testing.M) (status int, err error) {
 	return status, nil
 }
 
+// Binary returns the path of the program that Main has built.
+func Binary() string { return os.Getenv(binaryEnv) }
+
 // Open opens a lab whose members are this tree's, in a folder of the test, and ends
 // it with the test.
 func Open(t *testing.T, c lab.Config) *lab.Lab {
 	t.Helper()
-	c.Folder, c.Binary = t.TempDir(), os.Getenv(binaryEnv)
+	c.Folder, c.Binary = t.TempDir(), Binary()
 	l, err := lab.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
