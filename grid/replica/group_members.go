@@ -82,9 +82,13 @@ func (g *Group) followUp(r *raft.Raft) {
 // Remove removes a replica. A leader that removes itself steps down. The removed
 // replica learns nothing of it; its owner closes it.
 func (g *Group) Remove(ctx context.Context, id ServerID) error {
-	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
+	err := g.change(ctx, id, func(r *raft.Raft) raft.Future {
 		return r.RemoveServer(id.raftID(), 0, g.cfg.Timing.Election)
 	})
+	if err == nil {
+		g.acks.forget(id.raftID())
+	}
+	return err
 }
 
 func (g *Group) change(ctx context.Context, id ServerID, start func(*raft.Raft) raft.Future) error {
