@@ -23,7 +23,7 @@ const (
 )
 
 // align brings the group's members to what the table says, one change at a time:
-// first who is missing, then who is too many, then the next step of a move, and
+// first who is stale goes, then comes who is missing, then who is too many, then the next step of a move, and
 // last the leadership to the preferred replica.
 func (h *held) align(ctx context.Context, l *leadership) error {
 	s := h.n.control.State()
@@ -32,6 +32,9 @@ func (h *held) align(ctx context.Context, l *leadership) error {
 		return nil
 	}
 	members := h.members()
+	if done, err := h.dismissStale(ctx, members); done || err != nil {
+		return err
+	}
 	settled, err := h.complete(ctx, s, g, members)
 	if err != nil || !settled {
 		return err

@@ -175,5 +175,5 @@ func (g *Group) CaughtUp(id ServerID) bool {
 		return false
 	}
 	c, ok := in.trans.contact(id.raftID())
-	return ok && c.lag <= caughtUpLag && c.last >= g.machine.configured.Load() && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
+	return ok && !g.RolledBack(id) && c.lag <= caughtUpLag && c.last >= g.machine.configured.Load() && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
 }
