@@ -22,14 +22,16 @@ var errRolledBack = errors.New("replica: the follower has lost entries that it h
 // leader's as far as there. In that term it takes entries from that leader alone,
 // whose log only grows, so nothing conflicts with them and nothing is cut off:
 // conflicting suffixes are cut before the acknowledgement. A later term may cut
-// off what is acknowledged but not committed; therefore, an answer from another
-// term than the acknowledgement is held against what was committed as well, which no
-// later leader replaces. A snapshot counts as the log that it stands for, so neither
-// taking nor installing one moves the end of a log back behind what is committed. And
+// off what is acknowledged but not committed; therefore an answer is held only
+// against what was acknowledged in its own term. A snapshot counts as the log that it
+// stands for, so neither taking nor installing one moves the end of a log back. And
 // answers that overtake each other accuse nobody: an answer is held against what had
 // been acknowledged when its question was sent.
 //
-// What it cannot see. A new leader knows nothing: if the only one that had the
+// What it cannot see. A new leader knows nothing, and the same one in a later term
+// has to begin anew: it can change the group's members only when a majority has
+// agreed with it in that term, so one of two that refused to count the other before
+// would wait for ever. If the only one that had the
 // acknowledgement dies before the follower has answered it again, the follower is
 // brought up to date like any that was away, and an entry that only those two had is
 // lost with the leader. A follower that was rolled back and had acknowledged nothing
@@ -47,12 +49,9 @@ type acknowledgements struct {
 }
 
 type acknowledged struct {
-	term  uint64 // in which index was acknowledged
-	index uint64
-	// committed is the greatest index that was both acknowledged and known to be
-	// committed; at most index of some term.
-	committed uint64
-	lost      bool // rolled back
+	term  uint64 // to which the rest belongs
+	index uint64 // that was acknowledged
+	lost  bool   // rolled back
 }
 
 func newAcknowledgements() *acknowledgements {
@@ -68,14 +67,12 @@ func (a *acknowledgements) floor(id raft.ServerID, args *raft.AppendEntriesReque
 	defer a.mu.Unlock()
 	k := a.by[id]
 	switch {
-	case k == nil:
+	case k == nil || k.term != args.Term:
 		return 0, nil
 	case k.lost && !isHeartbeat(args):
 		return 0, fmt.Errorf("%w: %s", errRolledBack, id)
-	case k.term == args.Term:
-		return k.index, nil
 	}
-	return k.committed, nil
+	return k.index, nil
 }
 
 // judge takes the answer to a question for which floor was returned, before raft
@@ -93,6 +90,12 @@ func (a *acknowledgements) judge(id raft.ServerID, floor uint64, args *raft.Appe
 		k = &acknowledged{}
 		a.by[id] = k
 	}
+	if k.term > args.Term {
+		return false, nil // from a leadership that is over
+	}
+	if k.term < args.Term {
+		*k = acknowledged{term: args.Term}
+	}
 	if resp.LastLog < floor && !k.lost {
 		k.lost, found = true, true
 	}
@@ -103,23 +106,9 @@ func (a *acknowledgements) judge(id raft.ServerID, floor uint64, args *raft.Appe
 		return found, fmt.Errorf("%w: %s had %d entries and has %d", errRolledBack, id, floor, resp.LastLog)
 	}
 	if resp.Success {
-		k.take(args)
+		k.index = max(k.index, args.PrevLogEntry+uint64(len(args.Entries)))
 	}
 	return false, nil
-}
-
-// take notes an acknowledgement.
-func (k *acknowledged) take(args *raft.AppendEntriesRequest) {
-	index := args.PrevLogEntry + uint64(len(args.Entries))
-	switch {
-	case args.Term > k.term:
-		k.term, k.index = args.Term, index
-	case args.Term == k.term:
-		k.index = max(k.index, index)
-	default:
-		return // from a leadership that is over
-	}
-	k.committed = max(k.committed, min(k.index, args.LeaderCommitIndex))
 }
 
 // rolledBack tells whether a follower has lost what it had acknowledged.

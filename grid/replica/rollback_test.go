@@ -8,8 +8,7 @@ import (
 )
 
 // A follower is rolled back if and only if its log ends before what it had
-// acknowledged in the same term, or before what it had acknowledged and was
-// committed; only then, and until it is forgotten, nothing that it says counts.
+// acknowledged in the same term; only then, in that term, until it is forgotten, nothing that it says counts.
 func TestAnAnswerAccusesOnlyWhoHasLostEntries(t *testing.T) {
 	type step struct {
 		term, prev, entries, commit uint64 // of the question; all but the term 0: a heartbeat
@@ -44,9 +43,9 @@ func TestAnAnswerAccusesOnlyWhoHasLostEntries(t *testing.T) {
 			{term: 2, prev: 10, entries: 5, commit: 12, answer: said(2, 10, true)},
 			{term: 4, answer: said(4, 12, true)},
 		},
-		"what was committed is lost in a later term": {
+		"what is lost in a later term is not known any more": {
 			{term: 2, prev: 10, entries: 5, commit: 12, answer: said(2, 10, true)},
-			{term: 4, answer: said(4, 11, true), lost: true},
+			{term: 4, answer: said(4, 11, true)},
 		},
 		"an old answer that comes late": {
 			{term: 2, prev: 10, entries: 5, commit: 10, answer: said(2, 10, true)},
