@@ -74,6 +74,7 @@ func (n *Node) openHeld(g *Group) (*held, error) {
 	h.group, err = replica.OpenGroup(replica.GroupConfig{
 		ID: uint32(id), Self: h.self, Storage: storage, Transport: n.transport,
 		StateMachine: h.host, Timing: n.cfg.Timing, Observer: h, Logger: h.log,
+		OnRolledBack:     func() { poke(h.wake) },
 		SnapshotLogBytes: n.cfg.SnapshotLogBytes,
 	})
 	if err != nil {

@@ -74,6 +74,14 @@ var ErrOutlived = errors.New("cluster: this life of the member is over (start it
 
 // outlived reports whether the others have gone on without this life of the
 // member: its disk was rolled back or copied, or it was given up.
+//
+// It is not asked before this member votes and acknowledges. The boot is known to
+// the others once the control group has agreed on it, and for that the control
+// group needs a leader: when all members start at once, as after a loss of power,
+// the votes of members whose boots are not agreed on yet are the only ones there
+// are, and if they waited nobody would ever start. Nor would it tell a copy made
+// in the last life from an ordinary restart: both start under the next boot. That
+// one is found out by what it had acknowledged; see replica.Group.RolledBack.
 func (n *Node) outlived() error {
 	m, ok := n.control.State().Member(n.name)
 	switch {

@@ -23,8 +23,8 @@ const (
 )
 
 // align brings the group's members to what the table says, one change at a time:
-// first who is outlived, then who is missing, then who is too many, then the next step
-// of a move, and last the leadership to the preferred replica.
+// first goes who is outlived or stale, then comes who is missing, then goes who is too
+// many; then the next step of a move, and last the leadership to the preferred replica.
 func (h *held) align(ctx context.Context, l *leadership) error {
 	s := h.n.control.State()
 	g, ok := s.Group(h.id)
@@ -34,6 +34,9 @@ func (h *held) align(ctx context.Context, l *leadership) error {
 	members := h.members()
 	if former, ok := outlived(s, g, members); ok && former != h.self {
 		return h.group.Remove(ctx, former)
+	}
+	if done, err := h.dismissStale(ctx, members); done || err != nil {
+		return err
 	}
 	settled, err := h.complete(ctx, s, g, members)
 	if err != nil || !settled {

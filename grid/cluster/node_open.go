@@ -130,7 +130,7 @@ func (n *Node) openControl() error {
 	n.cgroup, err = replica.OpenGroup(replica.GroupConfig{
 		ID: uint32(ControlGroup), Self: n.controlID, Storage: storage, Transport: n.transport,
 		StateMachine: &controlMachine{n.control, n.states.ring}, Timing: n.cfg.Timing,
-		Observer: controlObserver{n}, Logger: n.log.With("group", uint32(ControlGroup)),
+		Observer: controlObserver{n}, OnRolledBack: n.roles.ring, Logger: n.log.With("group", uint32(ControlGroup)),
 	})
 	if err != nil {
 		return n.damaged(fmt.Errorf("cluster: open the control group: %w", err))

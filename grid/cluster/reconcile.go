@@ -155,6 +155,9 @@ func (g *governor) vote(ctx context.Context) error {
 	for _, m := range n.cgroup.Status().Members {
 		in[m.ID] = m.Voter
 	}
+	if done, err := g.dismissStale(ctx, in); done {
+		return errors.Join(errOpen, err)
+	}
 	want := DesiredVoters(s)
 	open := error(nil)
 	current := map[string]replica.ServerID{}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/spacegrid/spacegrid/grid/space"
 )
@@ -21,10 +20,16 @@ var errMoved = errors.New("cluster: the member no longer holds the partition")
 func (r *Router) Follow(ctx context.Context, req FollowRequest, send func(FollowItem) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var sending sync.Mutex
+	// The turn to send passes through a channel, not a mutex: send may take as long
+	// as it likes, and who waits for it leaves at once when ctx ends.
+	turn := make(chan struct{}, 1)
 	serial := func(it FollowItem) error {
-		sending.Lock()
-		defer sending.Unlock()
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		defer func() { <-turn }()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

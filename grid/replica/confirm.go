@@ -173,6 +173,9 @@ func (c *confirmer) ask(voters []raft.ServerID, term uint64) bool {
 			missing-- // It has just looked.
 			continue
 		}
+		if c.g.acks.rolledBack(id) {
+			continue // It may have forgotten a later term.
+		}
 		open++
 		c.question(id, question{term, answers})
 	}

@@ -24,6 +24,7 @@ type Group struct {
 	machine *machine
 	queue   *queue
 	confirm *confirmer
+	acks    *acknowledgements // over all instances
 
 	current atomic.Pointer[instance]
 	// leading is the term in which this replica leads and has applied all that
@@ -69,6 +70,7 @@ func OpenGroup(cfg GroupConfig) (*Group, error) {
 	g := &Group{
 		cfg:      cfg,
 		queue:    newQueue(),
+		acks:     newAcknowledgements(),
 		requests: make(chan request),
 		restart:  make(chan struct{}, 1),
 		barriers: make(chan barrier),

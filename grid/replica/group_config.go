@@ -69,6 +69,9 @@ type GroupConfig struct {
 	SnapshotLogBytes int64
 	// Observer is told who leads; nil if nobody needs to know.
 	Observer Observer
+	// OnRolledBack is called when a replica is found to be RolledBack. It must not
+	// block; nil if nobody needs to know.
+	OnRolledBack func()
 	// Logger gets one line for each change of state; nil discards them.
 	Logger *slog.Logger
 }

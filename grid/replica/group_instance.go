@@ -63,7 +63,7 @@ func (g *Group) openInstance(held uint64) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.trans = newRaftTransport(endpoint, g.cfg.Self)
+	in.trans = newRaftTransport(endpoint, g)
 	config := g.cfg.raftConfig(in.leads)
 	config.NoSnapshotRestoreOnStart = held != 0 && held == index
 	err = g.machine.whileStarting(func() (err error) {

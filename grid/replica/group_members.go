@@ -82,9 +82,13 @@ func (g *Group) followUp(r *raft.Raft) {
 // Remove removes a replica. A leader that removes itself steps down. The removed
 // replica learns nothing of it; its owner closes it.
 func (g *Group) Remove(ctx context.Context, id ServerID) error {
-	return g.change(ctx, id, func(r *raft.Raft) raft.Future {
+	err := g.change(ctx, id, func(r *raft.Raft) raft.Future {
 		return r.RemoveServer(id.raftID(), 0, g.cfg.Timing.Election)
 	})
+	if err == nil {
+		g.acks.forget(id.raftID())
+	}
+	return err
 }
 
 func (g *Group) change(ctx context.Context, id ServerID, start func(*raft.Raft) raft.Future) error {
@@ -171,5 +175,5 @@ func (g *Group) CaughtUp(id ServerID) bool {
 		return false
 	}
 	c, ok := in.trans.contact(id.raftID())
-	return ok && c.lag <= caughtUpLag && c.last >= g.machine.configured.Load() && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
+	return ok && !g.RolledBack(id) && c.lag <= caughtUpLag && c.last >= g.machine.configured.Load() && time.Since(c.at) <= heardBeats*g.cfg.Timing.Heartbeat
 }

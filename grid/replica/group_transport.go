@@ -14,6 +14,9 @@ import (
 type raftTransport struct {
 	*GroupTransport
 	self raft.ServerAddress
+	acks *acknowledgements
+	// rolledBack is told of a follower that is found to be so; it must not block.
+	rolledBack func(raft.ServerID)
 	// last returns where this replica's log ends; nil until raft has started.
 	last atomic.Pointer[func() uint64]
 
@@ -33,8 +36,11 @@ var (
 	_ raft.WithClose   = (*raftTransport)(nil)
 )
 
-func newRaftTransport(e *GroupTransport, self ServerID) *raftTransport {
-	return &raftTransport{GroupTransport: e, self: self.raftAddress(), heard: make(map[raft.ServerID]contact)}
+func newRaftTransport(e *GroupTransport, g *Group) *raftTransport {
+	return &raftTransport{
+		GroupTransport: e, self: g.cfg.Self.raftAddress(), acks: g.acks, rolledBack: g.foundRolledBack,
+		heard: make(map[raft.ServerID]contact),
+	}
 }
 
 // member returns the address of the Transport that holds a replica.
@@ -51,18 +57,46 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, ar
 	if last := t.last.Load(); last != nil {
 		ours = (*last)()
 	}
-	err := t.GroupTransport.AppendEntries(id, member(id), args, resp)
-	if err == nil && resp.Term <= args.Term {
+	floor, err := t.acks.floor(id, args)
+	if err != nil {
+		return err
+	}
+	var answer raft.AppendEntriesResponse
+	if err := t.GroupTransport.AppendEntries(id, member(id), args, &answer); err != nil {
+		return err
+	}
+	if err := t.judge(id, floor, args, &answer); err != nil {
+		return err
+	}
+	*resp = answer
+	if resp.Term <= args.Term {
 		t.mu.Lock()
 		t.heard[id] = contact{at: time.Now(), last: resp.LastLog, lag: ours - min(ours, resp.LastLog)}
 		t.mu.Unlock()
+	}
+	return nil
+}
+
+// judge decides whether an answer may count.
+func (t *raftTransport) judge(id raft.ServerID, floor uint64, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	found, err := t.acks.judge(id, floor, args, resp)
+	if found {
+		t.rolledBack(id)
 	}
 	return err
 }
 
 // AppendEntriesPipeline returns a pipeline of entries.
 func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.GroupTransport.AppendEntriesPipeline(id, member(id))
+	p, err := t.GroupTransport.pipeline(id, member(id))
+	if err != nil {
+		return nil, err
+	}
+	p.floor = func(args *raft.AppendEntriesRequest) (uint64, error) { return t.acks.floor(id, args) }
+	p.judge = func(floor uint64, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+		return t.judge(id, floor, args, resp)
+	}
+	return p, nil
 }
 
 // RequestVote asks for a vote.

@@ -24,6 +24,12 @@ type pipeline struct {
 	id     raft.ServerID
 	target raft.ServerAddress
 
+	// floor is asked before a request is sent, and what it returns goes to judge with
+	// the answer, before anybody else has it. An error of either breaks the pipeline.
+	// Both are set before the first request, or nil.
+	floor func(*raft.AppendEntriesRequest) (uint64, error)
+	judge func(floor uint64, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error
+
 	ctx    context.Context // ends with Close and with the first failure
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -34,6 +40,14 @@ type pipeline struct {
 
 // AppendEntriesPipeline starts a pipeline. Raft closes it.
 func (g *GroupTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := g.pipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (g *GroupTransport) pipeline(id raft.ServerID, target raft.ServerAddress) (*pipeline, error) {
 	if g.ctx.Err() != nil {
 		return nil, ErrTransportClosed
 	}
@@ -58,6 +72,14 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	if p.ctx.Err() != nil {
 		return nil, raft.ErrPipelineShutdown
 	}
+	var floor uint64
+	if p.floor != nil {
+		var err error
+		if floor, err = p.floor(args); err != nil {
+			p.cancel()
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.g.t.cfg.StaleAfter)
 	defer cancel()
 	call, err := p.g.startAppend(ctx, p.id, p.target, args)
@@ -65,7 +87,7 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 		p.cancel()
 		return nil, err
 	}
-	f := &appendFuture{call: call, args: args, resp: resp, ready: make(chan struct{})}
+	f := &appendFuture{call: call, floor: floor, args: args, resp: resp, ready: make(chan struct{})}
 	p.sent <- f
 	if p.ctx.Err() != nil {
 		p.abandon() // receive may have gone before f was there
@@ -92,6 +114,9 @@ func (p *pipeline) receive() {
 			ctx, cancel := context.WithDeadline(p.ctx, f.call.started.Add(f.call.stale))
 			err := f.call.wait(ctx, f.resp)
 			cancel()
+			if err == nil && p.judge != nil {
+				err = p.judge(f.floor, f.args, f.resp)
+			}
 			f.respond(err)
 			if err != nil {
 				p.abandon()
@@ -124,6 +149,7 @@ func (p *pipeline) abandon() {
 // appendFuture is one AppendEntries of a pipeline.
 type appendFuture struct {
 	call  *appendCall
+	floor uint64
 	args  *raft.AppendEntriesRequest
 	resp  *raft.AppendEntriesResponse
 	err   error
