@@ -75,7 +75,7 @@ func (f *folder) fold(changes []space.Change, plain func(*space.Change) bool) (k
 		if earlier <= 0 || barrier {
 			continue
 		}
-		e := &changes[earlier-1]
+		e := &changes[earlier-1] //nolint:gosec // slots number the changes before this one, from 1
 		if e.Op == space.Removed {
 			continue
 		}

@@ -47,16 +47,18 @@ func (x *isolation) stands(s *Standing) {
 	for i := range s.Held {
 		k := hold{s.Held[i].Space, string(s.Held[i].Key)}
 		if first, ok := x.held[k]; !ok || s.Held[i].First < first {
-			set(&x.held, k, s.Held[i].First)
+			x.held = set(x.held, k, s.Held[i].First)
 		}
 	}
 }
 
-func set[K comparable, V any](m *map[K]V, k K, v V) {
-	if *m == nil {
-		*m = map[K]V{}
+// set sets m[k] and returns m, which is made for the first key.
+func set[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	if m == nil {
+		m = map[K]V{}
 	}
-	(*m)[k] = v
+	m[k] = v
+	return m
 }
 
 // passed forgets what concerned changes that the sink has now.
@@ -81,7 +83,7 @@ func (x *isolation) passed(watermark space.Seq) {
 func (x *isolation) wrote(s *Section) {
 	for k, first := range x.added {
 		if _, ok := x.held[k]; !ok {
-			set(&x.held, k, first)
+			x.held = set(x.held, k, first)
 		}
 	}
 	x.added = nil
@@ -178,7 +180,7 @@ func (x *isolation) letter(c *space.Change, waits, fault space.Seq, now time.Tim
 	k := hold{c.Space, string(c.Key)}
 	if _, ok := x.held[k]; !ok {
 		if _, ok := x.added[k]; !ok {
-			set(&x.added, k, c.Seq)
+			x.added = set(x.added, k, c.Seq)
 		}
 	}
 	return l
@@ -199,16 +201,16 @@ func (x *isolation) refuse(s *Section, e *RefusedError) bool {
 		x.until = c.Seq + space.Seq(c.More)
 		k := hold{c.Space, string(c.Key)}
 		if _, plain := x.plain[k]; s.Folded && !plain {
-			set(&x.plain, k, struct{}{})
+			x.plain = set(x.plain, k, struct{}{})
 			return true
 		}
-		set(&x.reasons, c.Seq, reason)
+		x.reasons = set(x.reasons, c.Seq, reason)
 		return true
 	}
 	x.suspect, x.until = s.Through, s.After+max(1, (s.Through-s.After)/2)
 	if whole(s.Changes, 0) >= len(s.Changes) && !s.Folded {
 		for i := range s.Changes {
-			set(&x.reasons, s.Changes[i].Seq, reason)
+			x.reasons = set(x.reasons, s.Changes[i].Seq, reason)
 		}
 		x.until = s.Through
 	}

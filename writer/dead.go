@@ -15,18 +15,17 @@ import (
 // parkedFlag marks the record of a change that waits.
 const parkedFlag = 1
 
-// appendLetter appends the stored form of a letter: flags, time in nanoseconds
+// encodeLetter returns the stored form of a letter: flags, time in nanoseconds
 // since 1970, reason with its length, then the change, which has all the rest.
-func appendLetter(dst []byte, l *datapump.DeadLetter) []byte {
+func encodeLetter(l *datapump.DeadLetter) []byte {
 	flags := byte(0)
 	if l.Parked {
 		flags |= parkedFlag
 	}
-	dst = append(dst, flags)
-	dst = binary.AppendVarint(dst, l.At.UnixNano())
-	dst = binary.AppendUvarint(dst, uint64(len(l.Reason)))
-	dst = append(dst, l.Reason...)
-	return append(dst, l.Change...)
+	b := binary.AppendVarint([]byte{flags}, l.At.UnixNano())
+	b = binary.AppendUvarint(b, uint64(len(l.Reason)))
+	b = append(b, l.Reason...)
+	return append(b, l.Change...)
 }
 
 // decodeLetter reads the stored form; Key and Change alias b.
@@ -58,7 +57,7 @@ func decodeLetter(seq space.Seq, b []byte) (datapump.DeadLetter, bool) {
 var errLetter = &store.CorruptError{Record: "dead letter", Reason: "fields"}
 
 func putLetter(tx *store.Tx, p space.PartitionID, l *datapump.DeadLetter) error {
-	return tx.SetDead(p, l.Seq, appendLetter(nil, l))
+	return tx.SetDead(p, l.Seq, encodeLetter(l))
 }
 
 // stand returns how far a partition has come and what it holds back.

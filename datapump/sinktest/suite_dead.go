@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ func (s *suite) feed(sink datapump.Sink, sources ...*Source) datapump.Status {
 	s.Helper()
 	p, err := datapump.Open(datapump.Config{Name: "suite", Sink: sink, BatchChanges: 64})
 	s.must(err)
-	defer p.Close()
+	defer func() { s.must(p.Close()) }()
 	for _, src := range sources {
 		s.must(p.Add(src.Fence().Partition, src))
 	}
@@ -94,12 +95,11 @@ func fresh(id space.PartitionID) *Source {
 	return src
 }
 
-// put writes entries of space 1, one command each, and returns the last Seq.
-func put(src *Source, pairs ...string) space.Seq {
-	for i := 0; i < len(pairs); i += 2 {
-		src.Put(1, pairs[i], pairs[i+1])
+// put writes entries of space 1, one command each.
+func put(src *Source, pairs ...string) {
+	for entry := range slices.Chunk(pairs, 2) {
+		src.Put(1, entry[0], entry[1])
 	}
-	return src.Last()
 }
 
 // poisonedSource has a=2, b=3 poison, c=4, b=5, a=6, b=7.
@@ -120,10 +120,10 @@ func section(src *Source, after space.Seq, settled uint64, dead, parked []space.
 		c := &all[i]
 		l := datapump.DeadLetter{Seq: c.Seq, Space: c.Space, Key: c.Key, Change: c.Append(nil), Txn: c.Txn, At: time.Unix(9, 0)}
 		switch {
-		case has(dead, c.Seq):
+		case slices.Contains(dead, c.Seq):
 			l.Reason = "refused"
 			x.Dead = append(x.Dead, l)
-		case has(parked, c.Seq):
+		case slices.Contains(parked, c.Seq):
 			l.Reason, l.Parked = "waits", true
 			x.Dead = append(x.Dead, l)
 		default:
@@ -131,15 +131,6 @@ func section(src *Source, after space.Seq, settled uint64, dead, parked []space.
 		}
 	}
 	return x
-}
-
-func has(seqs []space.Seq, seq space.Seq) bool {
-	for _, s := range seqs {
-		if s == seq {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *suite) deadTogether() {
@@ -187,12 +178,12 @@ func (s *suite) poison() {
 		other.Random(s.rng, 50)
 		sink := Poison(s.Sink)
 		sink.Silent.Store(silent)
-		st := s.feed(sink, src, other)
+		s.feed(sink, src, other)
 		// Folding hides b's poison behind b=3; so one more, as its last value.
 		s.holdsBut(src)
 		put(src, "d", "1", "b", "poison", "d", "2", "e", "poison", "d", "3", "b", "4")
 		before := sink.Refusals.Load()
-		st = s.feed(sink, src, other)
+		st := s.feed(sink, src, other)
 		if n := sink.Refusals.Load() - before; n == 0 || n > 16 {
 			s.Fatalf("it took %d refusals to find two rows: %+v", n, st)
 		}

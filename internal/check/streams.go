@@ -62,7 +62,7 @@ type StreamEntry struct {
 type StreamHistory struct {
 	Writes []StreamWrite
 	Events []StreamEvent
-	// Content is what was there at the end, when every watcher had had the time to
+	// Content is what was there at the end, when every watcher had the time to
 	// learn of it; nil if nobody could look.
 	Content []StreamEntry
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +84,7 @@ func (w *world) run(c *crowd) *remains {
 	if w.o.ColdStart {
 		w.coldStart()
 	}
-	return w.collect(c)
+	return w.collect()
 }
 
 // liveness breaks a minority for good, in one of several ways, and demands that
@@ -92,11 +93,17 @@ func (w *world) liveness() {
 	w.ready()
 	w.whole()
 	minority := w.rng.Perm(len(w.members))[:(len(w.members)-1)/2]
+	var crashed []*member
+	defer func() {
+		for _, m := range slices.Backward(crashed) {
+			w.start(m)
+		}
+	}()
 	for _, i := range minority {
 		switch m := w.members[i]; w.rng.IntN(3) {
 		case 0:
 			w.crash(m)
-			defer w.start(m)
+			crashed = append(crashed, m)
 		case 1:
 			w.isolate(m, true)
 		case 2:
@@ -151,7 +158,7 @@ type remains struct {
 }
 
 // collect reads everything.
-func (w *world) collect(c *crowd) *remains {
+func (w *world) collect() *remains {
 	left := &remains{elements: map[string]grid.Version{}, accounts: map[string]int{}, bills: map[string]bill{}, cold: w.o.ColdStart}
 	g := w.client(clients + 1)
 	defer func() { _ = g.Close() }()

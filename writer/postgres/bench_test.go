@@ -93,7 +93,7 @@ func BenchmarkUpsert(b *testing.B) {
 		for range rounds {
 			keys, values := raw.rows(rawRows)
 			began := time.Now()
-			_, err := d.conn.Exec(b.Context(), `INSERT INTO raw SELECT * FROM unnest($1::bytea[], $2::bytea[])
+			_, err := d.conn.Exec(b.Context(), `INSERT INTO raw (key, value) SELECT x.key, x.value FROM unnest($1::bytea[], $2::bytea[]) AS x(key, value)
 				ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value`, keys, values)
 			if err != nil {
 				b.Fatal(err)

@@ -298,7 +298,7 @@ func appendUUIDText(dst, s []byte) ([]byte, string) {
 		return dst, why
 	}
 	digits := make([]byte, 0, 2*uuidBytes)
-	for _, part := range bytes.Split(s, []byte("-")) {
+	for part := range bytes.SplitSeq(s, []byte("-")) {
 		digits = append(digits, part...)
 	}
 	if len(digits) != 2*uuidBytes {

@@ -40,8 +40,7 @@ func (f *fault) Error() string { return fmt.Sprintf("column %s: %s", f.column, f
 // forGood reports whether the database refuses a row whatever is tried: its
 // constraints, its types, its triggers or its limits on one row say so.
 func forGood(err error) bool {
-	var own *fault
-	if errors.As(err, &own) {
+	if _, ok := errors.AsType[*fault](err); ok {
 		return true
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -118,14 +119,7 @@ func (l *layout) compose() {
 		table, list(keyTypes), list(keyTerms), strings.Join(match, " AND "))
 }
 
-func (l *layout) isKey(column int) bool {
-	for _, k := range l.keys {
-		if k == column {
-			return true
-		}
-	}
-	return false
-}
+func (l *layout) isKey(column int) bool { return slices.Contains(l.keys, column) }
 
 // columnOf returns the column that is made from a source, or nil.
 func (l *layout) columnOf(s source) *layoutColumn {

@@ -94,20 +94,18 @@ var (
 
 // Validate reports what is wrong with the mapping by itself, or nil.
 func (m *Mapping) Validate() error {
-	_, err := m.layout(DefaultSchema, 0)
+	_, err := m.layout(0)
 	return err
 }
 
 // layout returns the table of a mapping.
-func (m *Mapping) layout(schema string, sink int16) (*layout, error) {
+func (m *Mapping) layout(sink int16) (*layout, error) {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("postgres: mapping of space %q: "+format, append([]any{m.Space}, args...)...)
 	}
-	table := m.Table
-	if before, after, ok := strings.Cut(m.Table, "."); ok {
-		schema, table = before, after
-	} else {
-		schema = "" // as the server's search_path says
+	schema, table, ok := strings.Cut(m.Table, ".")
+	if !ok {
+		schema, table = "", m.Table // as the server's search_path says
 	}
 	if m.Space == "" || !nameOK(table) || strings.Contains(table, ".") || schema != "" && !nameOK(schema) {
 		return nil, bad("it needs the name of a space and of a table, not %q", m.Table)

@@ -61,7 +61,8 @@ func (r *resync) current(s *session) (*mark, error) {
 	if m.build != r.build || m.buildHistory != r.to.History {
 		return nil, fmt.Errorf("%w: another resync of partition %d came between", datapump.ErrFenced, r.to.Partition)
 	}
-	return m, m.admit(r.to.History, r.to.Epoch)
+	err = m.admit(r.to.History, r.to.Epoch)
+	return m, err
 }
 
 // Write puts entries of a space aside. It refuses an entry that no row of the

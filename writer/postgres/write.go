@@ -184,7 +184,7 @@ func (set *rowSet) add(x *item) error {
 	case space.Removed:
 		for i, k := range set.keys {
 			if why := set.columns[k].append(&set.removed[i], &r); why != nil {
-				return nil // no row can have this key
+				return nil //nolint:nilerr // no row can have this key
 			}
 		}
 		return nil

@@ -154,7 +154,7 @@ func (w *Writer) prepare(ctx context.Context, tx pgx.Tx) (*catalog, error) {
 	c.shared = sharedLayout(w.cfg.Schema, c.sink)
 	for i := range w.cfg.Mappings {
 		m := &w.cfg.Mappings[i]
-		l, err := m.layout(w.cfg.Schema, c.sink)
+		l, err := m.layout(c.sink)
 		if err != nil {
 			return nil, err
 		}

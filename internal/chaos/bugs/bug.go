@@ -158,7 +158,9 @@ func (b *Bug) Overlay(root, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var overlay struct{ Replace map[string]string }
+	var overlay struct {
+		Replace map[string]string `json:"Replace"`
+	}
 	overlay.Replace = map[string]string{}
 	for file, text := range changed {
 		to := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))

@@ -105,6 +105,7 @@ func (r *Runner) compile(ctx context.Context, pkg, overlay, dir string) (string,
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
+	//nolint:gosec // the packages are our own
 	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	cmd.Dir = r.Root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -114,6 +115,7 @@ func (r *Runner) compile(ctx context.Context, pkg, overlay, dir string) (string,
 }
 
 func (r *Runner) command(ctx context.Context, pkg, program string, args ...string) *exec.Cmd {
+	//nolint:gosec // compile has made it
 	cmd := exec.CommandContext(ctx, program, append(args, "-test.count=1", "-test.timeout", runTime.String())...)
 	cmd.Dir = filepath.Join(r.Root, filepath.FromSlash(pkg))
 	return cmd

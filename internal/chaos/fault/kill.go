@@ -38,9 +38,9 @@ func killed(name string, l *lab.Lab, members []*lab.Member, then func()) error {
 		dying[i] = m.Process()
 	}
 	l.Kill(members...)
-	for i, p := range dying {
-		if !p.Killed() {
-			return unverified(name, "%s ended before it was killed: %w: %s", members[i].Name(), lab.ErrEnded, p.Tail())
+	for i, m := range members {
+		if p := dying[i]; !p.Killed() {
+			return unverified(name, "%s ended before it was killed: %w: %s", m.Name(), lab.ErrEnded, p.Tail())
 		}
 	}
 	then()

@@ -30,7 +30,7 @@ func (p probe) arrive(ctx context.Context, packets int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(p.from)}}
 	out, err := d.DialContext(ctx, "udp", in.LocalAddr().String())
 	if err != nil {

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,9 +67,9 @@ func replace(m *lab.Member) error {
 // lastLine returns the last line that says something.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		if strings.HasPrefix(lines[i], "error:") || strings.HasPrefix(lines[i], "panic:") || strings.Contains(lines[i], "level=ERROR") {
-			return lines[i]
+	for _, line := range slices.Backward(lines) {
+		if strings.HasPrefix(line, "error:") || strings.HasPrefix(line, "panic:") || strings.Contains(line, "level=ERROR") {
+			return line
 		}
 	}
 	return lines[len(lines)-1]

@@ -89,7 +89,8 @@ func Open(ctx context.Context, c Config) (*Lab, error) {
 		m.plan(strings.Join(seeds, ","))
 		l.members = append(l.members, m)
 	}
-	return l, l.furnish(ctx)
+	err = l.furnish(ctx)
+	return l, err
 }
 
 // addresses are those of one member.

@@ -262,12 +262,13 @@ func (b *Bank) Finish(ctx context.Context, p Place, h *History) error {
 		}
 		var before string
 		for range settledReads {
-			now := ""
+			var rows strings.Builder
 			for _, bank := range bankNames(h) {
 				if done := c.insist(ctx, Op{Kind: "final", Key: bank}, readBank); done != nil {
-					now += fmt.Sprint(done.Rows)
+					fmt.Fprint(&rows, done.Rows)
 				}
 			}
+			now := rows.String()
 			if now == before {
 				break
 			}

@@ -264,20 +264,19 @@ func (c *client) insist(ctx context.Context, op Op, f func(context.Context, *gri
 const atMember = 5 * time.Second
 
 // insistAt is insist at one member, for as long as one may hope that it runs.
-func (c *client) insistAt(ctx context.Context, member int, op Op, f func(context.Context, *grid.Grid, *Op) error) *Op {
+func (c *client) insistAt(ctx context.Context, member int, op Op, f func(context.Context, *grid.Grid, *Op) error) {
 	ctx, cancel := context.WithTimeout(ctx, atMember)
 	defer cancel()
 	c.close()
 	c.home, c.member = member, member
 	for ctx.Err() == nil && c.failed() == nil {
 		if done := c.do(ctx, op, f); done != nil && done.Outcome == check.Done {
-			return done
+			return
 		}
 		if !pause(ctx, redialPause) {
 			break
 		}
 	}
-	return nil
 }
 
 // finishTime bounds what a workload does after the run: the grid serves again, so

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -157,10 +158,8 @@ var harmless = []string{"CLUSTERDOWN", "TRYAGAIN", "CONFLICT", "WRONGTYPE", "NOS
 
 func refusalOf(text string) error {
 	word, _, _ := strings.Cut(text, " ")
-	for _, w := range harmless {
-		if w == word {
-			return refusedf("%s", text)
-		}
+	if slices.Contains(harmless, word) {
+		return refusedf("%s", text)
 	}
 	return unknownf("%s", text)
 }

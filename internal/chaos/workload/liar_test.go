@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,13 +229,14 @@ func (c *forgetfulConn) next() ([]byte, error) {
 		c.open = string(line) == "\r\n"
 		return line, err
 	}
-	frame := make([]byte, 2)
+	var head [4]byte
+	frame := head[:2]
 	if _, err := io.ReadFull(c.in, frame); err != nil {
 		return nil, err
 	}
 	n := int(frame[1])
 	if n == 126 {
-		frame = append(frame, 0, 0)
+		frame = head[:]
 		if _, err := io.ReadFull(c.in, frame[2:]); err != nil {
 			return nil, err
 		}
@@ -242,7 +244,7 @@ func (c *forgetfulConn) next() ([]byte, error) {
 	}
 	body := make([]byte, n)
 	_, err := io.ReadFull(c.in, body)
-	return append(frame, body...), err
+	return slices.Concat(frame, body), err
 }
 
 // A watcher that is not told of a change is found by what the others were told.

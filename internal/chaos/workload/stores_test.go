@@ -3,7 +3,9 @@ package workload_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/spacegrid/spacegrid/grid"
@@ -62,10 +64,7 @@ func TestStoresDiffer(t *testing.T) {
 		},
 	} {
 		before := want["stored"]
-		want["stored"] = map[string]workload.StoredEntry{}
-		for k, e := range before {
-			want["stored"][k] = e
-		}
+		want["stored"] = maps.Clone(before)
 		change(before["k9"])
 		got, err := workload.StoresDiffer(t.Context(), folders, 8, want)
 		want["stored"] = before
@@ -73,7 +72,7 @@ func TestStoresDiffer(t *testing.T) {
 		case err != nil:
 			t.Fatal(err)
 		case name == "" && len(got) == 0:
-		case name == "" || len(got) != 1 || got[0].Entries != 1 || !bytes.Contains([]byte(got[0].String()), []byte(name)):
+		case name == "" || len(got) != 1 || got[0].Entries != 1 || !strings.Contains(got[0].String(), name):
 			t.Errorf("%q: %v", name, got)
 		}
 	}

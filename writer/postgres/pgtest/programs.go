@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,14 +17,14 @@ import (
 var ErrMissing = errors.New("pgtest: PostgreSQL's server programs are not here (install them: apt-get install postgresql)")
 
 // programs returns the folder that holds initdb and postgres, of one version.
-func programs() (string, error) {
+func programs(ctx context.Context) (string, error) {
 	var folders []string
 	if found, err := exec.LookPath("initdb"); err == nil {
-		if real, err := filepath.EvalSymlinks(found); err == nil {
-			folders = append(folders, filepath.Dir(real))
+		if target, err := filepath.EvalSymlinks(found); err == nil {
+			folders = append(folders, filepath.Dir(target))
 		}
 	}
-	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
 		folders = append(folders, strings.TrimSpace(string(out)))
 	}
 	versions, err := filepath.Glob("/usr/lib/postgresql/*/bin")

@@ -1,6 +1,8 @@
 package pgtest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +28,8 @@ type Proxy struct {
 // NewProxy starts a proxy before the server, which ends with the test.
 func NewProxy(tb testing.TB, s *Server) *Proxy {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -80,12 +83,14 @@ func (p *Proxy) close() {
 }
 
 func (p *Proxy) accept() {
+	ctx := context.Background() // on the loopback interface a server answers or refuses at once
+	var d net.Dialer
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.server)
+		server, err := d.DialContext(ctx, "tcp", p.server)
 		if err != nil {
 			client.Close() // as a server that is down does
 			continue
@@ -163,7 +168,7 @@ func (p *Proxy) back(client, server net.Conn, swallow chan struct{}) {
 			return
 		default:
 		}
-		if _, err := client.Write(buf[:n]); err != nil && err != io.EOF {
+		if _, err := client.Write(buf[:n]); err != nil && !errors.Is(err, io.EOF) {
 			return
 		}
 	}

@@ -44,7 +44,8 @@ type Server struct {
 // caller closes it. Settings are lines of postgresql.conf, such as
 // "max_connections = 10", that come after those of this package.
 func Start(settings ...string) (*Server, error) {
-	bin, err := programs()
+	ctx := context.Background() // go test ends the process when it has had its time
+	bin, err := programs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func Start(settings ...string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, bin: bin, owner: as}
-	if err := s.create(settings); err != nil {
+	if err := s.create(ctx, settings); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := s.Restart(); err != nil {
@@ -72,20 +73,21 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
 
 // create makes the server's folder and its configuration.
-func (s *Server) create(settings []string) error {
+func (s *Server) create(ctx context.Context, settings []string) error {
 	if s.owner != nil {
 		if err := os.Chown(s.dir, int(s.owner.uid), int(s.owner.gid)); err != nil {
 			return err
 		}
 	}
-	cmd := exec.Command(filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "postgres",
+	//nolint:gosec // a program of PostgreSQL, and arguments of our own
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "postgres",
 		"--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync")
 	s.prepare(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgtest: initdb: %w\n%s", err, out)
 	}
 	var err error
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = freePort(ctx); err != nil {
 		return err
 	}
 	var conf bytes.Buffer
@@ -108,8 +110,9 @@ func (s *Server) create(settings []string) error {
 }
 
 // freePort returns a port of the loopback address that nobody uses now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
@@ -134,7 +137,8 @@ func (s *Server) Restart() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data())
+	// It is ended by Kill, Stop or Close.
+	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, "postgres"), "-D", s.data()) //nolint:gosec // as in create
 	s.prepare(cmd)
 	cmd.Stdout, cmd.Stderr = log, log
 	started, done := make(chan error), make(chan struct{})
@@ -209,7 +213,7 @@ func (s *Server) NewDatabase(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	name := fmt.Sprintf("test%d", s.next.Add(1))
 	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
 		tb.Fatal(err)

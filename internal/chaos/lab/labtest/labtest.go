@@ -30,7 +30,7 @@ func Main(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}
-	os.Exit(status)
+	os.Exit(status) //nolint:revive // as every TestMain
 }
 
 func run(m *testing.M) (status int, err error) {
@@ -42,6 +42,7 @@ func run(m *testing.M) (status int, err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		binary := filepath.Join(dir, "spacegrid")
+		//nolint:gosec // our own program, to a folder of our own
 		if said, err := exec.CommandContext(ctx, "go", "build", "-o", binary, program).CombinedOutput(); err != nil {
 			return 1, fmt.Errorf("labtest: build the members: %w: %s", err, said)
 		}
