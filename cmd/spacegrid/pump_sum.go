@@ -50,11 +50,11 @@ func sumSinks(all []told[[]grid.SinkStatus], defs []grid.SinkDefinition) []sinkL
 			troubles: map[string][]string{},
 		}
 		fed := false
-		for i := range all {
-			for j := range all[i].Answer {
-				if s := &all[i].Answer[j]; s.Sink == d.Name {
+		for _, said := range all {
+			for _, s := range said.Answer {
+				if s.Sink == d.Name {
 					fed = true
-					l.add(all[i].Member, s)
+					l.add(said.Member, &s)
 				}
 			}
 		}

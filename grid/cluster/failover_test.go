@@ -53,6 +53,7 @@ func TestMemberProcess(t *testing.T) {
 		return
 	}
 	var p memberProcess
+	//nolint:musttag // the names of the fields of Timing do
 	if err := json.Unmarshal([]byte(env), &p); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func (p *processes) logFile(m *memberProcess) string { return filepath.Join(p.di
 
 func (p *processes) start(m *memberProcess) {
 	p.t.Helper()
-	env, err := json.Marshal(m)
+	env, err := json.Marshal(m) //nolint:musttag // as above
 	if err != nil {
 		p.t.Fatal(err)
 	}

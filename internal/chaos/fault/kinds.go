@@ -17,12 +17,14 @@ var kinds = []struct{ name, pattern string }{
 	{"raft-manifest", "raft/log/MANIFEST-*"},
 	{"raft-options", "raft/log/OPTIONS-*"},
 	{"raft-format", "raft/log/RAFTLOG"},
+	{"raft-ledger", "raft/log/LEDGER"},
 	{"raft-snapshot", "raft/snapshots/*/*.snap"},
 	{"store-wal", "store/*.log"},
 	{"store-table", "store/*.sst"},
 	{"store-manifest", "store/MANIFEST-*"},
 	{"store-options", "store/OPTIONS-*"},
 	{"store-format", "store/STORE"},
+	{"store-ledger", "store/LEDGER"},
 }
 
 // otherKind is what no pattern matches.

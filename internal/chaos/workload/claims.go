@@ -134,6 +134,7 @@ func claimJob(ctx context.Context, g *grid.Grid, op *Op) error {
 	var j job
 	if len(claims) != 1 {
 		op.Bad = fmt.Sprintf("a claim of one entry returned %d", len(claims))
+		return nil
 	}
 	if err := grid.Unmarshal(claims[0].Entry.Value, &j); err != nil {
 		op.Bad = "what was claimed is no job: " + err.Error()
