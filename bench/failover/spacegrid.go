@@ -58,11 +58,9 @@ func (s *Spacegrid) Missing(k Kind) string {
 	return ""
 }
 
-// Ready implements Target: every member is there, and every group is led.
-func (s *Spacegrid) Ready(ctx context.Context) error {
-	_, err := s.lab.Leaders(ctx)
-	return err
-}
+// Ready implements Target: every member is there, every group is led, and no vote is
+// missing because of the injury before.
+func (s *Spacegrid) Ready(ctx context.Context) error { return s.lab.Whole(ctx) }
 
 // Writer implements Target.
 func (s *Spacegrid) Writer(ctx context.Context, key string) (Writer, error) {
@@ -100,15 +98,15 @@ func (w *gridWriter) Close() error { return w.grid.Close() }
 // Injure implements Target: the members that lead take turns, so that every injury
 // is one of a leader, and some of the keys are led by it.
 func (s *Spacegrid) Injure(ctx context.Context, k Kind, _ string) (func(context.Context) error, error) {
-	led, err := s.lab.Leaders(ctx)
-	if err != nil {
-		return nil, err
-	}
+	led := s.lab.Leading(ctx)
 	var leaders []*lab.Member
 	for _, m := range s.lab.All() {
 		if len(led[m.Name()]) > 0 {
 			leaders = append(leaders, m)
 		}
+	}
+	if len(leaders) == 0 {
+		return nil, errors.New("failover: no member says that it leads")
 	}
 	victim := leaders[s.turn%len(leaders)]
 	s.turn++

@@ -326,6 +326,20 @@ func (a *app) chaosTold(r chaos.Result) {
 	a.notef("%s", line)
 }
 
+// chaosVerdict tells what a history shows, and makes it the exit status.
+func (a *app) chaosVerdict(v *workload.Verdict) error {
+	for _, complaint := range v.Complaints {
+		a.notef("violation: %s", complaint)
+	}
+	if err := a.json(v); err != nil {
+		return err
+	}
+	if v.Word() != workload.Passed {
+		return &quietError{exitError}
+	}
+	return nil
+}
+
 func (a *app) chaosReplayCommand() *cobra.Command {
 	var what string
 	c := &cobra.Command{
@@ -337,16 +351,7 @@ func (a *app) chaosReplayCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, complaint := range v.Complaints {
-				a.notef("violation: %s", complaint)
-			}
-			if err := a.json(v); err != nil {
-				return err
-			}
-			if v.Word() != workload.Passed {
-				return &quietError{exitError}
-			}
-			return nil
+			return a.chaosVerdict(v)
 		},
 	}
 	c.Flags().StringVar(&what, "workload", "", "what the clients did (default: the beginning of the folder's name)")

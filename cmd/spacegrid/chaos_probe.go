@@ -53,16 +53,7 @@ of its own, whose names begin with "chaos-".`,
 			if err != nil {
 				return err
 			}
-			for _, complaint := range v.Complaints {
-				a.notef("violation: %s", complaint)
-			}
-			if err := a.json(v); err != nil {
-				return err
-			}
-			if v.Word() != workload.Passed {
-				return &quietError{exitError}
-			}
-			return nil
+			return a.chaosVerdict(v)
 		},
 	}
 	p := c.Flags()

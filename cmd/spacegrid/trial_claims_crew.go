@@ -9,6 +9,7 @@ import (
 
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
+	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -99,7 +100,7 @@ type claimsTally struct {
 }
 
 // history puts together what all processes have recorded, and what is left.
-func (c *crew) history(left map[string]map[string]storedRow) (h *check.ClaimHistory, t claimsTally, err error) {
+func (c *crew) history(left workload.Content) (h *check.ClaimHistory, t claimsTally, err error) {
 	h = &check.ClaimHistory{}
 	if h.Writes, err = readWorkLog[check.JobWrite](c.work.path("writes")); err != nil {
 		return nil, t, err
@@ -174,11 +175,11 @@ func grantsOf(holder string, lines []holderLine, t *claimsTally) (grants []check
 }
 
 // jobsOf reads which jobs entries are.
-func jobsOf(rows map[string]storedRow) ([]check.Job, error) {
+func jobsOf(rows map[string]workload.StoredEntry) ([]check.Job, error) {
 	var jobs []check.Job
 	for key, row := range rows {
 		var e errand
-		if err := grid.Unmarshal(row.value, &e); err != nil {
+		if err := grid.Unmarshal(row.Value, &e); err != nil {
 			return nil, fmt.Errorf("entry %q: %w", key, err)
 		}
 		jobs = append(jobs, e.job())

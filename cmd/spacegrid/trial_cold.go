@@ -197,8 +197,8 @@ func (t *trial) change(ctx context.Context, round int) error {
 	}
 	for key, r := range rows {
 		p := space.PartitionOf([]byte(key), t.g.Partitions())
-		if strings.Contains(t.want[key], fmt.Sprintf(`"round":%d`, round)) && r.version <= highest[p] {
-			t.findingf("row %s was written as version %d, not above %d", key, r.version, highest[p])
+		if strings.Contains(t.want[key], fmt.Sprintf(`"round":%d`, round)) && r.Version <= highest[p] {
+			t.findingf("row %s was written as version %d, not above %d", key, r.Version, highest[p])
 			t.report.SecondRoundBad++
 		}
 	}

@@ -77,7 +77,7 @@ func (t *trial) socketAgainstStores(ctx context.Context, partitions int) error {
 		}
 		bad := len(rows) != len(t.feed.changes)
 		for key, r := range rows {
-			bad = bad || t.feed.changes[key] != uint64(r.version)
+			bad = bad || t.feed.changes[key] != uint64(r.Version)
 		}
 		if bad {
 			t.report.SocketEqual = false

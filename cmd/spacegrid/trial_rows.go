@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 	"github.com/spacegrid/spacegrid/internal/msgp"
 )
 
@@ -102,13 +103,13 @@ func byValue(v any) any {
 }
 
 // rowsOf turns entries of fields into rows.
-func rowsOf(entries map[string]storedRow) (jsonRows, error) {
+func rowsOf(entries map[string]workload.StoredEntry) (jsonRows, error) {
 	rows := make(jsonRows, len(entries))
 	for key, e := range entries {
-		if e.kind != grid.Fields {
+		if e.Kind != grid.Fields {
 			return nil, fmt.Errorf("entry %q has no fields", key)
 		}
-		b, err := msgp.AppendJSON(nil, e.value)
+		b, err := msgp.AppendJSON(nil, e.Value)
 		if err != nil {
 			return nil, fmt.Errorf("entry %q: %w", key, err)
 		}

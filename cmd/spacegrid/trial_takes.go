@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spacegrid/spacegrid/grid"
+	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -175,7 +176,7 @@ func (w *work) drainParcels(ctx context.Context) (err error) {
 }
 
 // takeHistory reads what the client has recorded.
-func (w *work) takeHistory(left map[string]storedRow) (h *check.TakeHistory, keys []string, err error) {
+func (w *work) takeHistory(left map[string]workload.StoredEntry) (h *check.TakeHistory, keys []string, err error) {
 	h = &check.TakeHistory{}
 	if h.Writes, err = readWorkLog[check.Write](w.path("writes")); err != nil {
 		return nil, nil, err
@@ -185,7 +186,7 @@ func (w *work) takeHistory(left map[string]storedRow) (h *check.TakeHistory, key
 	}
 	for key, row := range left {
 		var p parcel
-		if err := grid.Unmarshal(row.value, &p); err != nil {
+		if err := grid.Unmarshal(row.Value, &p); err != nil {
 			return nil, nil, fmt.Errorf("entry %q: %w", key, err)
 		}
 		h.Left = append(h.Left, p.entry())

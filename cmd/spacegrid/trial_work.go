@@ -20,6 +20,7 @@ import (
 	"github.com/spacegrid/spacegrid/grid"
 	"github.com/spacegrid/spacegrid/grid/space"
 	"github.com/spacegrid/spacegrid/internal/chaos/lab"
+	"github.com/spacegrid/spacegrid/internal/chaos/workload"
 	"github.com/spacegrid/spacegrid/internal/check"
 )
 
@@ -215,13 +216,13 @@ func (w *work) onlyVisible(ctx context.Context, name string) error {
 }
 
 // contents reads spaces from the grid.
-func (w *work) contents(ctx context.Context, names ...string) (all map[string]map[string]storedRow, partitions int, err error) {
+func (w *work) contents(ctx context.Context, names ...string) (all workload.Content, partitions int, err error) {
 	g, err := grid.Dial(ctx, w.cluster.Addrs()...)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	all = map[string]map[string]storedRow{}
+	all = workload.Content{}
 	for _, name := range names {
 		if all[name], err = gridSpace(ctx, g, name); err != nil {
 			return nil, 0, fmt.Errorf("space %s: %w", name, err)
@@ -232,7 +233,7 @@ func (w *work) contents(ctx context.Context, names ...string) (all map[string]ma
 
 // storesDiffer stops the members and counts the entries in which their stores are
 // not what the grid was.
-func (w *work) storesDiffer(ctx context.Context, want map[string]map[string]storedRow, partitions int) (int, error) {
+func (w *work) storesDiffer(ctx context.Context, want workload.Content, partitions int) (int, error) {
 	if err := w.cluster.StopAll(); err != nil {
 		return 0, err
 	}
@@ -245,7 +246,7 @@ func (w *work) storesDiffer(ctx context.Context, want map[string]map[string]stor
 			}
 			bad := 0
 			for key, r := range want[name] {
-				if x, ok := have[key]; !ok || x.version != r.version || !bytes.Equal(x.value, r.value) {
+				if x, ok := have[key]; !ok || x.Version != r.Version || !bytes.Equal(x.Value, r.Value) {
 					bad++
 				}
 			}
